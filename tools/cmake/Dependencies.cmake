@@ -1,0 +1,16 @@
+# Where the client libraries come from. Debian 12 ships no CMake config for librdkafka and neither a
+# config nor a .pc file for Connector/C++, hence pkg-config and FindMySQLCppConn.cmake.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(RDKAFKA REQUIRED IMPORTED_TARGET rdkafka>=2.0)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
+pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus>=3.0)
+find_package(MySQLCppConn REQUIRED)
+find_package(spdlog REQUIRED)         # by its target only: its flags select the compiled library
+find_package(nlohmann_json REQUIRED)
+if(ONCEMARK_TOOLS)
+  find_package(CLI11 REQUIRED)
+endif()
+if(ONCEMARK_TESTS)
+  find_package(GTest REQUIRED)
+endif()

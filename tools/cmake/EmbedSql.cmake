@@ -1,0 +1,13 @@
+# Turns src/schema/V*.sql into one generated source that mysql/migration.cpp reads.
+set(ONCEMARK_GENERATED_DIR ${CMAKE_BINARY_DIR}/generated)
+file(GLOB ONCEMARK_SCHEMA_FILES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/schema/V*.sql)
+set(ONCEMARK_SCHEMA_SOURCE ${ONCEMARK_GENERATED_DIR}/schema_files.cpp)
+set(_body "// Generated from src/schema/*.sql; do not edit.\n#include \"mysql/schema_files.hpp\"\nnamespace oncemark::mysql {\nconst std::vector<SchemaFile>& schema_files() {\n  static const std::vector<SchemaFile> files{\n")
+foreach(file IN LISTS ONCEMARK_SCHEMA_FILES)
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} text)
+  string(APPEND _body "      {\"${name}\", R\"SQL(${text})SQL\"},\n")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+endforeach()
+string(APPEND _body "  };\n  return files;\n}\n}  // namespace oncemark::mysql\n")
+file(CONFIGURE OUTPUT ${ONCEMARK_SCHEMA_SOURCE} CONTENT "${_body}" @ONLY)

@@ -1,0 +1,68 @@
+# oncemark_part(NAME USES part... LINKS target...): the object library of src/NAME.
+#
+# USES names every part whose headers it may include. The include paths alone could not enforce that
+# (all parts share include/), so tools/lint/check_includes.py does; USES keeps the link order honest and lets
+# a test link one part without the rest.
+set_property(GLOBAL PROPERTY ONCEMARK_PARTS "")
+
+function(oncemark_part name)
+  cmake_parse_arguments(ARG "" "" "USES;LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  if(name STREQUAL "mysql")
+    list(APPEND sources ${ONCEMARK_SCHEMA_SOURCE})
+  endif()
+  if(NOT sources)
+    file(WRITE ${CMAKE_BINARY_DIR}/generated/empty_${name}.cpp "")
+    list(APPEND sources ${CMAKE_BINARY_DIR}/generated/empty_${name}.cpp)
+  endif()
+  add_library(oncemark_${name} OBJECT ${sources})
+  target_include_directories(oncemark_${name}
+    PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
+    PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(oncemark_${name} PRIVATE ${ARG_LINKS} Threads::Threads)
+  oncemark_warnings(oncemark_${name})
+  set_property(GLOBAL APPEND PROPERTY ONCEMARK_PARTS ${name})
+  set_property(GLOBAL PROPERTY ONCEMARK_USES_${name} "${ARG_USES}")
+  set_property(GLOBAL PROPERTY ONCEMARK_LINKS_${name} "${ARG_LINKS}")
+endfunction()
+
+# The part itself, what it uses, and the client libraries behind them: for programs that link parts directly.
+function(oncemark_closure out name)
+  set(seen "")
+  set(todo ${name})
+  set(result "")
+  while(todo)
+    list(POP_FRONT todo part)
+    if(part IN_LIST seen)
+      continue()
+    endif()
+    list(APPEND seen ${part})
+    get_property(uses GLOBAL PROPERTY ONCEMARK_USES_${part})
+    get_property(links GLOBAL PROPERTY ONCEMARK_LINKS_${part})
+    list(APPEND result oncemark_${part} ${links})
+    list(APPEND todo ${uses})
+  endwhile()
+  list(REMOVE_DUPLICATES result)
+  set(${out} ${result} PARENT_SCOPE)
+endfunction()
+
+function(oncemark_library)
+  get_property(parts GLOBAL PROPERTY ONCEMARK_PARTS)
+  set(objects "")
+  set(links "")
+  foreach(part IN LISTS parts)
+    list(APPEND objects $<TARGET_OBJECTS:oncemark_${part}>)
+    get_property(part_links GLOBAL PROPERTY ONCEMARK_LINKS_${part})
+    list(APPEND links ${part_links})
+  endforeach()
+  list(REMOVE_DUPLICATES links)
+  add_library(oncemark STATIC ${objects})
+  add_library(oncemark::oncemark ALIAS oncemark)
+  target_compile_features(oncemark PUBLIC cxx_std_20)
+  target_link_libraries(oncemark PRIVATE ${links} PUBLIC Threads::Threads)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/oncemark/*.hpp)
+  target_sources(oncemark PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}/include FILES ${headers})
+  # Each public header compiles alone, with only include/ on the path: part of the default build.
+  set_target_properties(oncemark PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  install(TARGETS oncemark ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)
+endfunction()

@@ -1,0 +1,10 @@
+# The flags that all of our own code is built with. Client headers are SYSTEM and not held to them.
+function(oncemark_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    $<$<BOOL:${ONCEMARK_WERROR}>:-Werror>)
+endfunction()
+
+if(ONCEMARK_SANITIZE)
+  add_compile_options(-fsanitize=${ONCEMARK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${ONCEMARK_SANITIZE})
+endif()
