@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace oncemark {
+
+/// What can be done about a failure. Policies read nothing else.
+enum class ErrorKind {
+  transient,    ///< may work when tried again with the same input
+  unavailable,  ///< something that the work needs is down; nobody's attempt is counted for it
+  permanent,    ///< will never work with this input: dead-letter it
+  in_doubt,     ///< a commit whose fate is unknown; only a new claim tells the truth
+  misuse,       ///< the program or its configuration is wrong: stop, never dead-letter messages for it
+};
+
+[[nodiscard]] std::string_view to_string(ErrorKind kind) noexcept;
+
+/// Base of everything this library throws.
+///
+/// Shape:   what() names what was tried, on what, the native code, and the cure; never a payload or a secret.
+/// Threads: a value.
+/// Errors:  –
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorKind kind, const std::string& text) : std::runtime_error(text), kind_(kind) {}
+
+  [[nodiscard]] ErrorKind kind() const noexcept { return kind_; }
+  /// Whether the same work, tried again, may succeed.
+  [[nodiscard]] bool retryable() const noexcept {
+    return kind_ == ErrorKind::transient || kind_ == ErrorKind::unavailable || kind_ == ErrorKind::in_doubt;
+  }
+  /// Whether the servers are to blame and not the message that was being handled: then the work is tried again
+  /// in place and no attempt of the message is counted. A lost race for a row lock belongs here too.
+  [[nodiscard]] virtual bool is_infrastructure() const noexcept {
+    return kind_ == ErrorKind::unavailable || kind_ == ErrorKind::in_doubt;
+  }
+  /// Short, stable name for grouping failures: "permanent", "mysql.1205", "kafka.MSG_SIZE_TOO_LARGE".
+  [[nodiscard]] virtual std::string error_class() const { return std::string(to_string(kind_)); }
+
+ private:
+  ErrorKind kind_;
+};
+
+/// Thrown by a handler: this message can never succeed. It becomes a dead letter at once.
+class PermanentError : public Error {
+ public:
+  explicit PermanentError(const std::string& text) : Error(ErrorKind::permanent, text) {}
+};
+
+/// Thrown by a handler: something it depends on is down. The message is tried again in place; no attempt is counted.
+class UnavailableError : public Error {
+ public:
+  explicit UnavailableError(const std::string& text) : Error(ErrorKind::unavailable, text) {}
+};
+
+/// The connection was lost during COMMIT: the transaction may or may not have taken effect.
+/// Never answered by blind repetition: claim again (consumer) or let the relay find the row (producer).
+class InDoubtError : public Error {
+ public:
+  explicit InDoubtError(const std::string& text) : Error(ErrorKind::in_doubt, text) {}
+};
+
+/// A programming error: wrong call order, a value outside its documented range, a missing prerequisite.
+class MisuseError : public Error {
+ public:
+  explicit MisuseError(const std::string& text) : Error(ErrorKind::misuse, text) {}
+};
+
+/// A wrong setting; `key` is its name as the user wrote it.
+class ConfigError : public MisuseError {
+ public:
+  ConfigError(std::string key, const std::string& text) : MisuseError(text), key_(std::move(key)) {}
+  [[nodiscard]] const std::string& key() const noexcept { return key_; }
+
+ private:
+  std::string key_;
+};
+
+/// One line about the exception that is being handled: its type and text. For logs and failure records.
+///
+/// Shape:   {class, text}: class is error_class() for ours, the demangled type name for any other std::exception,
+///          "unknown" for what is no std::exception; text is what(), at most 1,024 bytes, cut on a UTF-8 boundary.
+///          Both are valid UTF-8, as their columns want it: any other byte is replaced by '?'.
+/// Threads: any. Call only inside a catch block.
+/// Errors:  never throws.
+struct ErrorSummary {
+  std::string error_class = {};
+  std::string text = {};
+  ErrorKind kind = ErrorKind::transient;
+  bool is_infrastructure = false;
+};
+[[nodiscard]] ErrorSummary summarize_current_exception() noexcept;
+
+/// `text` cut to at most `limit` bytes without splitting a UTF-8 sequence.
+[[nodiscard]] std::string_view truncate_utf8(std::string_view text, std::size_t limit) noexcept;
+
+}  // namespace oncemark

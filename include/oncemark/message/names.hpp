@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string_view>
+
+/// Every reserved header name. Text; numbers in decimal; times RFC 3339 UTC with six digits.
+namespace oncemark::names {
+
+inline constexpr std::string_view kPrefix = "om-";
+
+inline constexpr std::string_view kMessageId = "om-message-id";
+inline constexpr std::string_view kEventTime = "om-event-time";
+
+// Believed only on the group's own retry topic; elsewhere they are foreign bytes.
+inline constexpr std::string_view kAttempt = "om-attempt";
+inline constexpr std::string_view kLife = "om-life";
+inline constexpr std::string_view kDue = "om-due";
+inline constexpr std::string_view kReplayId = "om-replay-id";
+/// The dedup key under which the message failed, when it is not the message id.
+inline constexpr std::string_view kBusinessKey = "om-business-key";
+
+// Where the message was first read: written once, at its first failure.
+inline constexpr std::string_view kOriginTopic = "om-origin-topic";
+inline constexpr std::string_view kOriginPartition = "om-origin-partition";
+inline constexpr std::string_view kOriginOffset = "om-origin-offset";
+inline constexpr std::string_view kOriginTimestamp = "om-origin-timestamp";
+inline constexpr std::string_view kOriginGroup = "om-origin-group";
+
+// What went wrong last: replaced at every failure.
+inline constexpr std::string_view kErrorClass = "om-error-class";
+inline constexpr std::string_view kErrorMessage = "om-error-message";
+inline constexpr std::string_view kErrorStage = "om-error-stage";
+inline constexpr std::string_view kFirstFailedAt = "om-first-failed-at";
+
+// Kafka's own names for dead letters (KIP-1191), written beside ours.
+inline constexpr std::string_view kKafkaDlqPrefix = "__dlq.errors.";
+inline constexpr std::string_view kKafkaDlqTopic = "__dlq.errors.topic";
+inline constexpr std::string_view kKafkaDlqPartition = "__dlq.errors.partition";
+inline constexpr std::string_view kKafkaDlqOffset = "__dlq.errors.offset";
+inline constexpr std::string_view kKafkaDlqGroup = "__dlq.errors.group";
+inline constexpr std::string_view kKafkaDlqDeliveryCount = "__dlq.errors.delivery.count";
+inline constexpr std::string_view kKafkaDlqMessage = "__dlq.errors.message";
+
+}  // namespace oncemark::names

@@ -1,0 +1,83 @@
+#include <oncemark/core/error.hpp>
+
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <typeinfo>
+
+#include <cxxabi.h>
+
+#include "core/utf8.hpp"
+
+namespace oncemark {
+namespace {
+
+constexpr std::size_t kMaxClass = 255;
+constexpr std::size_t kMaxText = 1'024;
+
+std::string demangled(const std::type_info& type) {
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)> name(abi::__cxa_demangle(type.name(), nullptr, nullptr, &status),
+                                                         &std::free);
+  return status == 0 && name ? name.get() : type.name();
+}
+
+ErrorSummary summary(std::string_view error_class, std::string_view text, ErrorKind kind, bool is_infrastructure) {
+  return {utf8::repaired(truncate_utf8(error_class, kMaxClass)), utf8::repaired(truncate_utf8(text, kMaxText)), kind,
+          is_infrastructure};
+}
+
+ErrorSummary summarize_foreign() {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  const std::string text = "threw " + (type ? demangled(*type) : "something") + ", which is no std::exception";
+  return summary("unknown", text, ErrorKind::permanent, false);
+}
+
+}  // namespace
+
+std::string_view to_string(ErrorKind kind) noexcept {
+  switch (kind) {
+    case ErrorKind::transient:
+      return "transient";
+    case ErrorKind::unavailable:
+      return "unavailable";
+    case ErrorKind::permanent:
+      return "permanent";
+    case ErrorKind::in_doubt:
+      return "in_doubt";
+    case ErrorKind::misuse:
+      return "misuse";
+  }
+  return "unknown";
+}
+
+ErrorSummary summarize_current_exception() noexcept {
+  try {
+    if (!std::current_exception()) {
+      return summary("unknown", "no exception is being handled", ErrorKind::transient, false);
+    }
+    try {
+      throw;
+    } catch (const Error& error) {
+      return summary(error.error_class(), error.what(), error.kind(), error.is_infrastructure());
+    } catch (const std::exception& error) {
+      return summary(demangled(typeid(error)), error.what(), ErrorKind::transient, false);
+    } catch (...) {
+      return summarize_foreign();
+    }
+  } catch (...) {  // no memory for the texts
+    return {};
+  }
+}
+
+std::string_view truncate_utf8(std::string_view text, std::size_t limit) noexcept {
+  if (text.size() <= limit) return text;
+  const auto continues = [&](std::size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
+  std::size_t cut = limit;
+  while (cut > 0 && limit - cut < 3 && continues(cut)) --cut;
+  // No sequence is that long: not UTF-8, so there is nothing to keep whole.
+  if (continues(cut)) cut = limit;
+  return text.substr(0, cut);
+}
+
+}  // namespace oncemark
