@@ -1,0 +1,166 @@
+#include <oncemark/mysql/transaction.hpp>
+
+#include <algorithm>
+#include <utility>
+
+#include <oncemark/mysql/errors.hpp>
+#include <oncemark/observe/log.hpp>
+
+#include "mysql/statement_text.hpp"
+
+namespace oncemark::mysql {
+namespace {
+
+constexpr std::string_view kCallGuard = "oncemark_call";
+constexpr int kNoSuchSavepoint = 1305;
+constexpr int kErrorDuringCommit = 1180;
+
+bool is_savepoint_name(std::string_view name) noexcept {
+  const auto is_letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return !name.empty() && name.size() <= 64 && is_letter(name.front()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return is_letter(c) || is_digit(c); });
+}
+
+}  // namespace
+
+void Transaction::throw_if_doomed() const {
+  if (has_ended_) throw MisuseError("a statement was run in a transaction that has already ended");
+  if (doom_) std::rethrow_exception(doom_);
+}
+
+// Runs one call on the session and remembers an error after which nothing of this transaction may be committed.
+// Anything that is neither the server's answer nor a refusal to send leaves open what the server has done.
+template <typename Call>
+auto Transaction::sent(Call&& call) {
+  throw_if_doomed();
+  try {
+    return call();
+  } catch (const MysqlError& error) {
+    if (error.dooms_transaction()) doom_ = std::current_exception();
+    throw;
+  } catch (const MisuseError&) {
+    throw;
+  } catch (...) {
+    doom_ = std::current_exception();
+    throw;
+  }
+}
+
+template <typename Call>
+auto Transaction::guarded(std::string_view sql, Call&& call) {
+  throw_if_doomed();
+  if (const auto found = ends_transaction(sql)) {
+    throw MisuseError(*found +
+                      " ends or changes the transaction it runs in and was not sent; use savepoint() and the " +
+                      "like for savepoints, and a connection outside of the transaction for the rest");
+  }
+  if (first_keyword(sql) != "CALL") return sent(call);
+
+  savepoint(kCallGuard);
+  try {
+    auto result = sent(call);
+    release(kCallGuard);
+    return result;
+  } catch (...) {
+    doom_ = std::current_exception();  // what the procedure did before it failed is unknown
+    throw;
+  }
+}
+
+std::uint64_t Transaction::execute_with(std::string_view sql, std::span<const Param> params) {
+  return guarded(sql, [&] { return session_->execute(sql, params); });
+}
+
+Rows Transaction::query_with(std::string_view sql, std::span<const Param> params) {
+  return guarded(sql, [&] { return session_->query(sql, params); });
+}
+
+void Transaction::savepoint(std::string_view name) { savepoint_command("SAVEPOINT ", name); }
+void Transaction::rollback_to(std::string_view name) { savepoint_command("ROLLBACK TO SAVEPOINT ", name); }
+void Transaction::release(std::string_view name) { savepoint_command("RELEASE SAVEPOINT ", name); }
+
+void Transaction::savepoint_command(std::string_view command, std::string_view name) {
+  if (!is_savepoint_name(name)) {
+    throw MisuseError("savepoint \"" + printable(name, 80) + "\": a name is [A-Za-z_][A-Za-z0-9_]*, at most 64 bytes");
+  }
+  try {
+    sent([&] { session_->control(std::string(command) + "`" + std::string(name) + "`"); });
+  } catch (const MysqlError& error) {
+    // The savepoint is gone, hence the transaction that it was set in: this is another one, and holds half the work.
+    if (error.code() == kNoSuchSavepoint) doom_ = std::current_exception();
+    throw;
+  }
+}
+
+void Transaction::after_commit(std::function<void()> hook) {
+  throw_if_doomed();
+  hooks_.push_back(std::move(hook));
+}
+
+UnitOfWork::UnitOfWork(Session& session) : session_(session), tx_(session) {
+  session_.control("START TRANSACTION");
+  is_open_ = true;
+}
+
+UnitOfWork::~UnitOfWork() { rollback(); }
+
+void UnitOfWork::commit() {
+  if (!is_open_) throw MisuseError("commit() of a transaction that has already ended");
+  if (const auto doom = tx_.doom_) {
+    rollback();
+    std::rethrow_exception(doom);
+  }
+  try {
+    session_.control("COMMIT");
+  } catch (const MysqlError& error) {
+    if (!error.breaks_connection() && error.code() != kErrorDuringCommit) {
+      rollback();  // refused: nothing of it is kept
+      throw;
+    }
+    is_open_ = false;
+    is_reusable_ = false;
+    tx_.has_ended_ = true;
+    throw InDoubtError(std::string("commit in doubt, it may or may not have taken effect: claim the message again on a "
+                                   "new connection, or let the relay find the row: ") +
+                       error.what());
+  } catch (...) {
+    is_open_ = false;
+    is_reusable_ = false;
+    tx_.has_ended_ = true;
+    const ErrorSummary error = summarize_current_exception();
+    throw InDoubtError("commit in doubt, it may or may not have taken effect: " + error.text);
+  }
+  is_open_ = false;
+  tx_.has_ended_ = true;
+  run_hooks();
+}
+
+void UnitOfWork::run_hooks() noexcept {
+  for (const auto& hook : std::exchange(tx_.hooks_, {})) {
+    try {
+      hook();
+    } catch (...) {
+      const ErrorSummary error = summarize_current_exception();
+      log(LogLevel::warn, "a hook that ran after a commit threw; the commit stands",
+          {{"error_class", error.error_class}, {"error", error.text}});
+    }
+  }
+}
+
+void UnitOfWork::rollback() noexcept {
+  if (!std::exchange(is_open_, false)) return;
+  tx_.has_ended_ = true;
+  tx_.hooks_.clear();
+  try {
+    session_.control("ROLLBACK");
+  } catch (...) {
+    // The server rolls back by itself once the connection is closed.
+    is_reusable_ = false;
+    const ErrorSummary error = summarize_current_exception();
+    log(LogLevel::debug, "rollback failed; the connection is dropped",
+        {{"error_class", error.error_class}, {"error", error.text}});
+  }
+}
+
+}  // namespace oncemark::mysql

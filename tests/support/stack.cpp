@@ -1,0 +1,29 @@
+#include "support/stack.hpp"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace oncemark::testing {
+namespace {
+
+std::string variable(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value != nullptr && *value != '\0') return value;
+  throw std::runtime_error(name +
+                           " is not set: this test needs real servers. Run ./tools/test, or this program under " +
+                           "`tools/stack run --`.");
+}
+
+}  // namespace
+
+mysql::PoolOptions Stack::mysql() {
+  return {.url = variable("ONCEMARK_MYSQL__URL"),
+          .user = variable("ONCEMARK_MYSQL__USER"),
+          .password_file = variable("ONCEMARK_MYSQL__PASSWORD_FILE")};
+}
+
+std::string Stack::brokers() { return variable("ONCEMARK_KAFKA__BROKERS"); }
+int Stack::mysql_pid() { return std::stoi(variable("ONCEMARK_MYSQL_PID")); }
+std::filesystem::path Stack::directory() { return variable("ONCEMARK_STACK_DIR"); }
+
+}  // namespace oncemark::testing

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <oncemark/mysql/pool.hpp>
+
+namespace oncemark::testing {
+
+/// The servers that tools/stack started, from the environment that it exports.
+///
+/// Errors:  std::runtime_error naming the variable and ./tools/test when it is not set.
+struct Stack {
+  /// Account and address of the database server; the schema is left to the test, see TempSchema.
+  [[nodiscard]] static mysql::PoolOptions mysql();
+  /// bootstrap.servers
+  [[nodiscard]] static std::string brokers();
+  [[nodiscard]] static int mysql_pid();
+  [[nodiscard]] static std::filesystem::path directory();
+};
+
+}  // namespace oncemark::testing
