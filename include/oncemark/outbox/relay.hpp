@@ -1,0 +1,66 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <oncemark/core/backoff.hpp>
+#include <oncemark/message/ports.hpp>
+#include <oncemark/mysql/pool.hpp>
+#include <oncemark/observe/metrics.hpp>
+#include <oncemark/outbox/table.hpp>
+
+namespace oncemark::outbox {
+
+struct RelayOptions {
+  std::string name = std::string(kMainRelay);  // whose rows: "main", or a consumer's name for its retries and letters
+  std::size_t batch = 500;                     // rows per round · more is throughput, less is latency · 1 to 10,000
+  std::chrono::milliseconds poll_interval{50};        // wait after an empty round, doubling up to max_poll_interval
+  std::chrono::milliseconds max_poll_interval{500};   // longest wait · lateness of a due row · ≥ poll_interval
+  std::chrono::milliseconds report_timeout{10'000};   // rows without a delivery report are given up after it · > 0
+  int max_attempts = 10;  // refusals of one row by the broker before it is dead · 1 to 1,000
+  Backoff backoff{.initial = std::chrono::milliseconds(1'000), .factor = 2.0, .cap = std::chrono::milliseconds(60'000),
+                  .jitter = 0.2};  // between refusals of one row
+
+  void validate() const;
+};
+
+struct RelayCounts {
+  std::uint64_t sent = 0;     // acked and marked
+  std::uint64_t refused = 0;  // refusals that counted an attempt
+  std::uint64_t dead = 0;     // rows given up
+  int shards = 0;             // held now
+};
+
+/// Carries committed outbox rows to the broker: polls, sends, marks. At least once, in order per key.
+///
+/// Shape:   a background thread, from construction to destruction. Several relays of one name share the 64 shards.
+///          Rows are marked `sent` only after the broker's ack. A row that the broker refuses by itself counts an
+///          attempt, backs off, and past max_attempts is `dead`; its key waits meanwhile, other keys do not. Outages
+///          and time-outs count nothing.
+/// Threads: nudge(), counts() from any thread. The Sink belongs to the relay alone. Uses two connections: one of its
+///          own for the lease, one of the pool.
+/// Errors:  the constructor throws MisuseError for options. Failures while running are logged, counted and retried.
+/// Crash:   between send and mark: the row is sent again (same message id). The order of first occurrences per key
+///          stays, because every sender starts at the key's earliest unsent row.
+/// Source:  design, decision 11.
+class Relay final {
+ public:
+  Relay(mysql::Pool& pool, Sink& sink, RelayOptions options = {}, Metrics& metrics = Metrics::none());
+  ~Relay();
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  /// There may be new rows: look now. A hint; rows are found without it.
+  void nudge();
+  /// Finishes what is in flight, gives up the lease and ends the thread. The destructor does the same.
+  void stop();
+  [[nodiscard]] RelayCounts counts() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace oncemark::outbox

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <oncemark/message/ports.hpp>
+
+#include "outbox/relay_rows.hpp"
+
+namespace oncemark::outbox {
+
+/// Where a row of the present round stands.
+enum class Answer {
+  none,     ///< handed over, no report yet
+  acked,    ///< the broker has it
+  refused,  ///< refused in company, which blames nobody; or of those that go alone from the start
+  failed,   ///< may or may not be there
+};
+
+struct FlightRow {
+  std::uint64_t id = 0;
+  KeyHash key;
+  Answer answer = Answer::none;
+  std::string error;
+};
+
+/// The rows of one round and what has become of them.
+///
+/// Shape:   ascending ids; a delivery's token is the row's id.
+/// Threads: one owner.
+/// Errors:  none: a report for a row that is not in flight is ignored.
+class Flight final {
+ public:
+  void add(FlightRow row);
+  /// One of rows() is handed over once more.
+  void reopen(FlightRow& row);
+  /// Takes a report; true when the row is acked by it.
+  bool apply(const Delivery& delivery);
+  /// No report will come for those that still lack one.
+  void give_up(const std::string& why);
+  void clear();
+
+  /// How many were handed over and have no report yet.
+  [[nodiscard]] std::size_t open() const noexcept { return open_; }
+  [[nodiscard]] bool has(Answer answer) const noexcept;
+  [[nodiscard]] std::vector<FlightRow>& rows() noexcept { return rows_; }
+
+ private:
+  std::vector<FlightRow> rows_;
+  std::size_t open_ = 0;
+};
+
+}  // namespace oncemark::outbox

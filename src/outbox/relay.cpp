@@ -1,0 +1,246 @@
+#include <oncemark/outbox/relay.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <utility>
+
+#include <oncemark/core/clock.hpp>
+#include <oncemark/core/error.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/core/loop.hpp>
+#include <oncemark/mysql/migration.hpp>
+#include <oncemark/observe/log.hpp>
+#include <oncemark/outbox/shards.hpp>
+#include <oncemark/outbox/writer.hpp>
+
+#include "outbox/dispatch.hpp"
+#include "outbox/relay_rows.hpp"
+#include "outbox/window.hpp"
+
+namespace oncemark::outbox {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPingAfter{600};  // the server drops the lease after 2 s of silence
+constexpr milliseconds kSayAgainAfter{30'000};
+constexpr Backoff kTrouble{.initial = milliseconds(250), .factor = 2.0, .cap = milliseconds(5'000), .jitter = 0.2};
+
+SteadyTime steady_now() noexcept { return std::chrono::steady_clock::now(); }
+
+milliseconds until(SteadyTime time) {
+  return std::max(std::chrono::ceil<milliseconds>(time - steady_now()), milliseconds::zero());
+}
+
+void require(bool is_allowed, const char* field, const std::string& value, const char* range) {
+  if (is_allowed) return;
+  throw MisuseError("RelayOptions::" + std::string(field) + " is " + value + "; allowed: " + range);
+}
+
+std::string text(milliseconds time) { return std::to_string(time.count()) + " ms"; }
+
+/// Says the same trouble once, and again every half minute while it lasts.
+class TroubleLog {
+ public:
+  explicit TroubleLog(std::string relay) : relay_(std::move(relay)) {}
+
+  void say(const std::string& error_class, const std::string& why) {
+    if (error_class == said_ && steady_now() < quiet_until_) return;
+    said_ = error_class;
+    quiet_until_ = steady_now() + kSayAgainAfter;
+    is_open_ = true;
+    log(LogLevel::error, "the outbox relay cannot work; its rows wait, and it tries again",
+        {{"relay", relay_}, {"error", error_class}, {"text", why}});
+  }
+  void over() {
+    if (!is_open_) return;
+    is_open_ = false;
+    log(LogLevel::info, "the outbox relay works again", {{"relay", relay_}});
+  }
+
+ private:
+  const std::string relay_;
+  std::string said_;
+  SteadyTime quiet_until_{};
+  bool is_open_ = false;
+};
+
+}  // namespace
+
+void RelayOptions::validate() const {
+  check_name("RelayOptions::name", name);
+  require(batch >= 1 && batch <= 10'000, "batch", std::to_string(batch), "1 to 10,000");
+  require(poll_interval.count() > 0, "poll_interval", text(poll_interval), "above 0 ms");
+  require(max_poll_interval >= poll_interval, "max_poll_interval", text(max_poll_interval),
+          "not below poll_interval");
+  require(report_timeout.count() > 0, "report_timeout", text(report_timeout), "above 0 ms");
+  require(max_attempts >= 1 && max_attempts <= 1'000, "max_attempts", std::to_string(max_attempts), "1 to 1,000");
+  backoff.validate();
+}
+
+struct Relay::State {
+  State(mysql::Pool& db, Sink& sink, RelayOptions relay_options, Metrics& metrics)
+      : pool(db),
+        options(std::move(relay_options)),
+        lease(db, options.name),
+        rows(db, options.name),
+        window(rows, options.batch),
+        dispatch(rows, sink, options, metrics, counts, [this] { keep_lease(); }),
+        trouble(options.name),
+        interval(options.poll_interval) {}
+
+  milliseconds work(const std::stop_token& stop) noexcept;
+  void round(const std::stop_token& stop);
+  void hold_shards();
+  void keep_lease();
+  void judge(const Round& result);
+  void give_up_round() noexcept;
+  void try_later();
+
+  mysql::Pool& pool;
+  const RelayOptions options;
+  LiveCounts counts;
+  ShardLease lease;
+  RelayRows rows;
+  Window window;
+  Dispatch dispatch;
+  TroubleLog trouble;
+
+  bool is_schema_checked = false;
+  bool has_lease = false;  // its connection is in use, even if no shard was free
+  bool must_take = false;  // the lease is to be taken anew as soon as nothing is in flight
+  std::vector<int> shards;
+  std::atomic<bool> is_nudged{false};
+  SteadyTime next_poll{};
+  milliseconds interval;     // to the next poll after one that finds nothing
+  int rounds_in_vain = 0;    // in a row: outages and errors
+  std::string outage_error;  // of the rows that are set aside
+  std::optional<Loop> loop;  // last: its thread uses all of the above
+};
+
+// Returns the time until there is something to do: the next poll, or the next sign of life for the lease.
+milliseconds Relay::State::work(const std::stop_token& stop) noexcept {
+  if (is_nudged.exchange(false) && rounds_in_vain == 0) {
+    next_poll = {};
+    interval = options.poll_interval;
+  }
+  try {
+    round(stop);
+    if (rounds_in_vain == 0) trouble.over();
+  } catch (...) {
+    give_up_round();
+  }
+  const milliseconds poll = until(next_poll);
+  return has_lease ? std::min(poll, std::max(kPingAfter - lease.silent_for(), milliseconds::zero())) : poll;
+}
+
+// Acks of an earlier round come first: nothing is sent while it is not written down what was.
+void Relay::State::round(const std::stop_token& stop) {
+  if (!is_schema_checked) {
+    mysql::require_schema(pool);
+    is_schema_checked = true;
+  }
+  dispatch.settle();
+  hold_shards();
+  if (shards.empty()) {
+    next_poll = steady_now() + kPingAfter;
+    return;
+  }
+  if (steady_now() < next_poll) return;
+  const std::vector<std::uint64_t> ids = window.next(shards);
+  if (ids.empty()) {
+    rounds_in_vain = 0;
+    next_poll = steady_now() + interval;
+    interval = std::min(2 * interval, options.max_poll_interval);
+    return;
+  }
+  next_poll = {};
+  interval = options.poll_interval;
+  judge(dispatch.run(ids, stop));
+}
+
+// Nothing is in flight when this is called.
+void Relay::State::hold_shards() {
+  if (!has_lease) must_take = true;
+  keep_lease();
+  if (!must_take) return;
+  const std::vector<int>& held = lease.take();
+  must_take = false;
+  has_lease = true;
+  if (held == shards) return;
+  if (held.size() != shards.size()) {
+    log(LogLevel::info, "shards of the outbox relay have changed hands", {{"relay", options.name}, {"held", held.size()}});
+  }
+  shards = held;
+  counts.shards = static_cast<int>(shards.size());
+  window.forget_waiting();
+  next_poll = {};
+}
+
+void Relay::State::keep_lease() {
+  if (has_lease && lease.silent_for() >= kPingAfter && lease.keep()) must_take = true;
+}
+
+// Silence is held against rows only when the broker answered for others.
+void Relay::State::judge(const Round& result) {
+  if (result.acked == 0 && !result.silent.empty()) {
+    window.set_aside(result.silent);
+    outage_error = result.error;
+    trouble.say("outage", result.error);
+    try_later();
+    return;
+  }
+  rounds_in_vain = 0;
+  if (result.acked == 0) return;
+  dispatch.back_off(window.take_aside(), outage_error);
+  dispatch.back_off(result.silent, result.error);
+}
+
+// The rows that were in flight stay as they are and are sent again; without the lease another relay may do it.
+void Relay::State::give_up_round() noexcept {
+  const ErrorSummary error = summarize_current_exception();
+  trouble.say(error.error_class, error.text);
+  try {
+    dispatch.discard();
+  } catch (...) {
+    const ErrorSummary second = summarize_current_exception();
+    trouble.say(second.error_class, second.text);
+  }
+  lease.release();
+  has_lease = false;
+  shards.clear();
+  counts.shards = 0;
+  try_later();
+}
+
+void Relay::State::try_later() {
+  ++rounds_in_vain;
+  next_poll = steady_now() + delay_after(kTrouble, rounds_in_vain, random_token());
+}
+
+Relay::Relay(mysql::Pool& pool, Sink& sink, RelayOptions options, Metrics& metrics) {
+  options.validate();
+  state_ = std::make_unique<State>(pool, sink, std::move(options), metrics);
+  state_->loop.emplace([state = state_.get()](const std::stop_token& stop) { return state->work(stop); });
+}
+
+Relay::~Relay() { stop(); }
+
+void Relay::nudge() {
+  state_->is_nudged = true;
+  state_->loop->nudge();
+}
+
+void Relay::stop() {
+  state_->loop->stop();
+  state_->lease.release();
+  state_->counts.shards = 0;
+}
+
+RelayCounts Relay::counts() const {
+  const LiveCounts& counts = state_->counts;
+  return {.sent = counts.sent, .refused = counts.refused, .dead = counts.dead, .shards = counts.shards};
+}
+
+}  // namespace oncemark::outbox

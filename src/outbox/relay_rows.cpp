@@ -1,0 +1,202 @@
+#include "outbox/relay_rows.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include <oncemark/core/error.hpp>
+#include <oncemark/message/codec.hpp>
+#include <oncemark/message/names.hpp>
+#include <oncemark/mysql/errors.hpp>
+#include <oncemark/outbox/table.hpp>
+
+namespace oncemark::outbox {
+namespace {
+
+using mysql::Param;
+using mysql::Row;
+
+constexpr std::size_t kIdsPerStatement = 512;
+constexpr std::size_t kLastErrorBytes = 1'024;  // what the column holds
+constexpr int kContentionTries = 3;
+
+enum Kind : int { pending, failing, waiting };
+
+std::string placeholders(std::size_t count) {
+  std::string text = "?";
+  for (std::size_t i = 1; i < count; ++i) text += ", ?";
+  return text;
+}
+
+// "id IN (…)" over a power of two of placeholders, so that there are few texts to prepare; the last id is repeated.
+std::string ids_condition(const std::vector<std::uint64_t>& ids, std::vector<Param>& params) {
+  const std::size_t count = std::bit_ceil(ids.size());
+  for (std::size_t i = 0; i < count; ++i) params.emplace_back(ids[std::min(i, ids.size() - 1)]);
+  return "id IN (" + placeholders(count) + ")";
+}
+
+// Calls `work` with at most kIdsPerStatement ids at a time.
+template <typename Work>
+void in_parts(const std::vector<std::uint64_t>& ids, Work&& work) {
+  for (std::size_t begin = 0; begin < ids.size(); begin += kIdsPerStatement) {
+    const std::size_t end = std::min(begin + kIdsPerStatement, ids.size());
+    work(std::vector<std::uint64_t>(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    ids.begin() + static_cast<std::ptrdiff_t>(end)));
+  }
+}
+
+OutboxRow to_outbox_row(const Row& row) {
+  OutboxRow result;
+  result.id = row.get<std::uint64_t>(0);
+  result.message_id = row.get<std::string>(1);
+  result.record.topic = row.get<std::string>(2);
+  result.record.key = row.get<Bytes>(3);
+  result.key = hash_of(result.record.key);
+  result.record.payload = row.get<Bytes>(5);
+  result.attempts = row.get<int>(7);
+  try {
+    result.record.headers = decode_headers(row.get<std::string>(6));
+  } catch (const PermanentError& error) {
+    result.defect = error.what();
+  }
+  result.record.headers.set(names::kMessageId, result.message_id);
+  result.record.headers.set(names::kEventTime, format_rfc3339(row.get<Time>(4)));
+  return result;
+}
+
+}  // namespace
+
+KeyHash hash_of(const Bytes& message_key) noexcept {
+  if (message_key.is_null()) return std::nullopt;
+  return payload_hash(message_key);
+}
+
+// A lost race for a row lock is tried again at once; the locks of others are short ones.
+template <typename Work>
+auto RelayRows::with_connection(Work&& work) {
+  for (int tries = 1;; ++tries) {
+    try {
+      if (!connection_) {
+        auto fresh = pool_.connect(pool_.options().wait_timeout);
+        // The rule "autocommit off" is for transactions of several statements; here are none. A wait for a row lock
+        // must stay well below the lease's idle limit.
+        fresh->control("SET autocommit = 1, innodb_lock_wait_timeout = 1");
+        connection_ = std::move(fresh);
+      }
+      return work(*connection_);
+    } catch (const mysql::MysqlError& error) {
+      if (connection_ && !connection_->is_usable()) connection_.reset();
+      if (!error.is_contention() || tries == kContentionTries) throw;
+    }
+  }
+}
+
+std::uint64_t RelayRows::execute(const std::string& sql, const std::vector<Param>& params) {
+  return with_connection([&](mysql::Connection& connection) { return connection.execute(sql, params); });
+}
+
+mysql::Rows RelayRows::query(const std::string& sql, const std::vector<Param>& params) {
+  return with_connection([&](mysql::Connection& connection) { return connection.query(sql, params); });
+}
+
+// One statement, hence one read view. Each part reads a range of an index and not a single row of the table; sent rows
+// and rows that are not due lie outside of the ranges. (available_at alone of the three is not in to_send.)
+Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
+  std::vector<Param> params{relay_};
+  std::string shard_condition;
+  if (shards.size() < static_cast<std::size_t>(kShards)) {
+    shard_condition = " AND shard IN (" + placeholders(kShards) + ")";
+    for (std::size_t i = 0; i < kShards; ++i) params.emplace_back(shards[std::min(i, shards.size() - 1)]);
+  }
+  params.emplace_back(limit);
+  params.emplace_back(relay_);
+  params.emplace_back(relay_);
+  const mysql::Rows rows = query(
+      "(SELECT 0 AS kind, id, 1 AS is_due FROM outbox_message FORCE INDEX (to_send) "
+      "WHERE relay = ? AND status = 'pending'" + shard_condition + " ORDER BY id LIMIT ?) "
+      "UNION ALL (SELECT 1, id, available_at <= UTC_TIMESTAMP(6) FROM outbox_message FORCE INDEX (to_wait) "
+      "WHERE relay = ? AND status = 'failing') "
+      "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (to_wait) "
+      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) LIMIT 1)",
+      params);
+
+  Peek found;
+  for (const Row& row : rows) {
+    const auto id = row.get<std::uint64_t>(1);
+    switch (row.get<int>(0)) {
+      case Kind::pending:
+        found.pending.push_back(id);
+        break;
+      case Kind::failing:
+        found.failing.push_back({id, row.get<bool>(2)});
+        break;
+      default:
+        found.has_due_waiting = true;
+    }
+  }
+  std::sort(found.pending.begin(), found.pending.end());
+  return found;
+}
+
+std::uint64_t RelayRows::promote(std::size_t limit) {
+  return execute(
+      "UPDATE outbox_message FORCE INDEX (to_wait) SET status = 'pending' "
+      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?",
+      {relay_, limit});
+}
+
+std::vector<RowKey> RelayRows::keys(const std::vector<std::uint64_t>& ids) {
+  std::vector<RowKey> found;
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(part, params);
+    for (const Row& row : query("SELECT id, shard, message_key FROM outbox_message FORCE INDEX (PRIMARY) WHERE " +
+                                    condition + " ORDER BY id", params)) {
+      found.push_back({row.get<std::uint64_t>(0), row.get<int>(1), hash_of(row.get<Bytes>(2))});
+    }
+  });
+  return found;
+}
+
+std::vector<OutboxRow> RelayRows::read(const std::vector<std::uint64_t>& ids) {
+  std::vector<OutboxRow> found;
+  found.reserve(ids.size());
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(part, params);
+    for (const Row& row : query("SELECT id, message_id, topic, message_key, event_time, payload, headers, attempts "
+                                "FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition +
+                                    " AND status IN ('pending', 'failing') ORDER BY id", params)) {
+      found.push_back(to_outbox_row(row));
+    }
+  });
+  return found;
+}
+
+void RelayRows::mark_sent(const std::vector<std::uint64_t>& ids) {
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(part, params);
+    execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'sent', sent_at = UTC_TIMESTAMP(6), "
+            "last_error = NULL WHERE " + condition + " AND status <> 'sent'", params);
+  });
+}
+
+void RelayRows::mark_failing(const std::vector<std::uint64_t>& ids, std::chrono::milliseconds delay,
+                             const std::string& error, Attempt attempt) {
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params{attempt == Attempt::counted ? 1 : 0, std::chrono::microseconds(delay).count(),
+                              truncate_utf8(error, kLastErrorBytes)};
+    const std::string condition = ids_condition(part, params);
+    execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'failing', attempts = attempts + ?, "
+            "available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, last_error = ? WHERE " + condition +
+                " AND status IN ('pending', 'failing')", params);
+  });
+}
+
+void RelayRows::mark_dead(std::uint64_t id, const std::string& error) {
+  execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'dead', attempts = attempts + 1, last_error = ? "
+          "WHERE id = ? AND status IN ('pending', 'failing')", {truncate_utf8(error, kLastErrorBytes), id});
+}
+
+}  // namespace oncemark::outbox

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <oncemark/message/ports.hpp>
+#include <oncemark/mysql/pool.hpp>
+
+namespace oncemark::outbox {
+
+/// The key of an outbox row: its hash, which takes 8 bytes instead of up to a megabyte. Two keys with one hash wait
+/// for each other now and then, and nothing worse. None: a null key, which has no order.
+using KeyHash = std::optional<std::uint64_t>;
+[[nodiscard]] KeyHash hash_of(const Bytes& message_key) noexcept;
+
+struct FailingRow {
+  std::uint64_t id = 0;
+  bool is_due = false;
+};
+
+/// What a poll finds, all of it at one moment: rows of one key that were committed in order are not seen out of it.
+struct Peek {
+  std::vector<std::uint64_t> pending;  // ids of the shards asked for, ascending, at most the limit
+  std::vector<FailingRow> failing;     // all of this relay, whatever their shard
+  bool has_due_waiting = false;
+};
+
+struct RowKey {
+  std::uint64_t id = 0;
+  int shard = 0;
+  KeyHash key;
+};
+
+/// A row with all that is needed to send it.
+struct OutboxRow {
+  std::uint64_t id = 0;
+  KeyHash key;
+  std::string message_id;
+  int attempts = 0;
+  OutgoingRecord record;  // with om-message-id and om-event-time
+  std::string defect;     // why it can never be sent, if so: its headers cannot be read
+};
+
+/// The statements of a relay.
+///
+/// Shape:   each statement is a transaction by itself, on a connection of the relay's own: a poll is one round trip,
+///          and no handler that holds on to the pool keeps the relay waiting. Statements that name a few rows do so by
+///          primary key; polls read only the index entries of unsent rows.
+/// Threads: the relay's.
+/// Errors:  MysqlError; after one that breaks the connection the next call makes a new one.
+/// Crash:   each statement has happened or not.
+class RelayRows final {
+ public:
+  RelayRows(mysql::Pool& pool, std::string relay) : pool_(pool), relay_(std::move(relay)) {}
+
+  [[nodiscard]] Peek peek(const std::vector<int>& shards, std::size_t limit);
+  /// Turns at most `limit` waiting rows that are due into pending ones, whatever their shard.
+  std::uint64_t promote(std::size_t limit);
+  /// Keys of those of the rows that still exist, by ascending id.
+  [[nodiscard]] std::vector<RowKey> keys(const std::vector<std::uint64_t>& ids);
+  /// Those of the rows that are still unsent, by ascending id.
+  [[nodiscard]] std::vector<OutboxRow> read(const std::vector<std::uint64_t>& ids);
+
+  void mark_sent(const std::vector<std::uint64_t>& ids);
+  /// Makes the rows wait, and their keys with them.
+  enum class Attempt { counted, not_counted };
+  void mark_failing(const std::vector<std::uint64_t>& ids, std::chrono::milliseconds delay, const std::string& error,
+                    Attempt attempt);
+  void mark_dead(std::uint64_t id, const std::string& error);
+
+ private:
+  template <typename Work>
+  auto with_connection(Work&& work);
+  std::uint64_t execute(const std::string& sql, const std::vector<mysql::Param>& params);
+  mysql::Rows query(const std::string& sql, const std::vector<mysql::Param>& params);
+
+  mysql::Pool& pool_;
+  const std::string relay_;
+  std::unique_ptr<mysql::Connection> connection_;
+};
+
+}  // namespace oncemark::outbox

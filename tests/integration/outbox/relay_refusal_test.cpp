@@ -1,0 +1,103 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <oncemark/outbox/relay.hpp>
+
+#include "outbox_fixture.hpp"
+
+namespace oncemark::outbox {
+namespace {
+
+using ::testing::ElementsAre;
+
+class RelayRefusalTest : public OutboxTest {};
+
+TEST_F(RelayRefusalTest, BlamesNobodyForBeingRefusedInCompany) {
+  broker_.refuse_whole_batches();
+  broker_.answer_key("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.max_attempts = 2;
+  put_numbered({"a", "bad", "b"}, 2);
+  Relay relay(pool_, broker_, options);
+
+  EXPECT_TRUE(eventually(10s, [&] { return count("status = 'dead'") == 2; }));
+
+  EXPECT_EQ(count("message_key IN ('a', 'b') AND status = 'sent' AND attempts = 0 AND last_error IS NULL"), 4u);
+  EXPECT_EQ(count("message_key = 'bad' AND attempts = 2"), 2u);
+  EXPECT_EQ(relay.counts().refused, 4u);
+  EXPECT_EQ(relay.counts().dead, 2u);
+}
+
+TEST_F(RelayRefusalTest, MakesLaterRowsOfTheKeyWaitAndNoOthers) {
+  broker_.answer_key("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.backoff = {.initial = 1h, .factor = 1, .cap = 1h, .jitter = 0};
+  put_numbered({"bad"}, 1);
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'failing'") == 1; }));
+
+  put_numbered({"bad", "good"}, 3, 2);
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'sent'") == 3; }));
+  EXPECT_EQ(count("message_key = 'bad' AND status = 'pending' AND attempts = 0"), 3u);
+  EXPECT_EQ(count("status = 'failing' AND attempts = 1 AND last_error = 'made to be refused' "
+                  "AND available_at > UTC_TIMESTAMP(6) + INTERVAL 59 MINUTE"),
+            1u);
+  EXPECT_THAT(by_key(broker_.acked()).at("good"), ElementsAre("2", "3", "4"));
+}
+
+TEST_F(RelayRefusalTest, SendsTheKeyInOrderOnceItsHeadGetsThrough) {
+  broker_.answer_key("k", Answer::refuse, 3);
+  put_numbered({"k"}, 1);
+  Relay relay(pool_, broker_, quick());
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'failing'") == 1; }));
+  put_numbered({"k"}, 4, 2);
+
+  EXPECT_TRUE(all_sent());
+
+  EXPECT_THAT(by_key(broker_.acked()).at("k"), ElementsAre("1", "2", "3", "4", "5"));
+  EXPECT_EQ(count("last_error IS NULL"), 5u);
+}
+
+TEST_F(RelayRefusalTest, GoesOnWithTheKeyBehindADeadRow) {
+  broker_.answer_topic("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.max_attempts = 3;
+  put({{.topic = "bad", .key = "k", .id = "head"}});
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'failing'") == 1; }));
+  put({{.topic = "good", .key = "k", .id = "tail"}});
+
+  EXPECT_TRUE(eventually(10s, [&] { return count("message_id = 'tail' AND status = 'sent'") == 1; }));
+
+  EXPECT_EQ(count("message_id = 'head' AND status = 'dead' AND attempts = 3 AND sent_at IS NULL"), 1u);
+}
+
+TEST_F(RelayRefusalTest, HoldsNothingBackBehindARowWithoutKey) {
+  broker_.answer_topic("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.backoff = {.initial = 1h, .factor = 1, .cap = 1h, .jitter = 0};
+  put({{.topic = "bad"}, {.topic = "good"}});
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'failing'") == 1; }));
+
+  put({{.topic = "good"}, {.topic = "good", .key = ""}});
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'sent'") == 3; }));
+}
+
+TEST_F(RelayRefusalTest, GivesUpARowWhoseHeadersCannotBeRead) {
+  RelayOptions options = quick();
+  options.max_attempts = 1;
+  put({{.topic = "t", .key = "k", .id = "broken"}});
+  execute("UPDATE outbox_message SET headers = 'no json'");
+  put_numbered({"k"}, 1);
+  Relay relay(pool_, broker_, options);
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'sent'") == 1; }));
+
+  EXPECT_EQ(count("message_id = 'broken' AND status = 'dead' AND last_error LIKE '%headers%'"), 1u);
+}
+
+}  // namespace
+}  // namespace oncemark::outbox
