@@ -1,0 +1,60 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <oncemark/core/error.hpp>
+#include <oncemark/ledger/state.hpp>
+#include <oncemark/message/message.hpp>
+#include <oncemark/mysql/transaction.hpp>
+
+namespace oncemark::ledger {
+
+/// The whole record of a message that failed, and how: what failed_message and dead_letter keep.
+struct FailureDetail {
+  std::string group = {};  // Kafka group that the record was read by
+  ErrorSummary error = {};
+  Time now{};                                 // by the database's clock
+  Time due{};                                 // when it comes again, by the same clock
+  std::optional<Time> first_failed_at = {};   // of a revived message; otherwise the table knows, or it is `now`
+};
+
+/// The database's clock, UTC. Every due time starts from it.
+[[nodiscard]] Time database_now(mysql::Transaction& tx);
+
+/// Moves a message whose handler failed to `retrying` or `dead`, under its row's lock.
+///
+/// Shape:   new → next with attempt 1; retrying n → next with attempt n + 1. Returns the new standing, or nothing
+///          when the row does not fit the record (another instance settled it): then nothing was written, and the
+///          caller settles the record without effect.
+/// Threads: the thread that owns `tx`. Locks the state row before anything else of ours.
+/// Errors:  MysqlError.
+/// Crash:   all or nothing with `tx`.
+[[nodiscard]] std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, const Message& message,
+                                           State next);
+
+/// Writes or refreshes the failed_message of a message in state `retrying`; the first error is kept.
+/// Returns when it first failed.
+Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, const Message& message,
+                         const FailureDetail& detail);
+/// Removes it; returns when the message first failed, if there was one.
+std::optional<Time> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
+                                        std::string_view message_key);
+
+/// dead → retrying with life + 1 and attempt 0, if the row is dead in `life`; otherwise nothing is changed and what
+/// the row says (or that there is none) is returned in `found`.
+struct Revival {
+  bool is_revived = false;
+  std::optional<Standing> found = {};  // before the change
+};
+[[nodiscard]] Revival revive(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key,
+                             std::uint32_t life);
+
+/// The letter of life − 1, if `life` > 1: replaying → replayed. Part of each transition that ends a replayed life.
+void settle_previous_letter(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key,
+                            std::uint32_t life);
+
+}  // namespace oncemark::ledger
