@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <oncemark/core/error.hpp>
+#include <oncemark/message/message.hpp>
+#include <oncemark/message/ports.hpp>
+
+namespace oncemark::consume {
+
+/// Where in its handling a message failed.
+enum class Stage { decode, key, handler };
+
+[[nodiscard]] std::string_view to_string(Stage stage) noexcept;
+
+/// A message that could not be handled.
+struct Failure {
+  const Message& message;
+  std::string_view consumer;
+  std::string_view group;
+  Stage stage = Stage::handler;
+  ErrorSummary error = {};
+};
+
+/// What was done with it.
+enum class Routed {
+  retrying,  ///< it will come again by the group's retry topic
+  dead,      ///< it lies in the dead letters
+  settled,   ///< another instance had settled it; nothing was written
+};
+
+/// Where failed messages go. dead_letter::Router is the one for production.
+///
+/// Threads: route() from many lanes at once.
+/// Errors:  whatever route() throws means that the failure is *not* recorded: the runner tries again in place, and
+///          the offset does not move.
+class FailureSink {
+ public:
+  virtual ~FailureSink() = default;
+  /// Called once before the first message; returns the topics that this sink needs, those to be consumed marked.
+  [[nodiscard]] virtual std::vector<TopicNeed> prepare(const std::string& consumer, const std::string& group,
+                                                       const std::vector<std::string>& topics) = 0;
+  [[nodiscard]] virtual Routed route(const Failure& failure) = 0;
+};
+
+}  // namespace oncemark::consume

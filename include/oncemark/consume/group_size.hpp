@@ -1,0 +1,33 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace oncemark::consume {
+
+/// How many messages a lane puts into one transaction: as many as keep it short.
+///
+/// Shape:   starts at 1; a full group that took less than `target` grows the limit by a quarter (at least one); one
+///          that took longer, and any failure, halves it. So it follows the handler's speed and the contention on
+///          the rows it touches, which no fixed number does.
+/// Threads: one at a time; each lane has its own.
+/// Errors:  none.
+/// Source:  design, decision 3.
+class GroupSize {
+ public:
+  explicit GroupSize(std::size_t max, std::chrono::nanoseconds target = std::chrono::milliseconds(20)) noexcept
+      : max_(max), target_(target) {}
+
+  [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+  /// A group of `messages` was committed in `time`.
+  void succeeded(std::size_t messages, std::chrono::nanoseconds time) noexcept;
+  /// A group lost a lock, or a message in it failed.
+  void failed() noexcept;
+
+ private:
+  std::size_t max_;
+  std::chrono::nanoseconds target_;
+  std::size_t limit_ = 1;
+};
+
+}  // namespace oncemark::consume

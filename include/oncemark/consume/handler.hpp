@@ -1,0 +1,47 @@
+#pragma once
+
+#include <exception>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <oncemark/message/message.hpp>
+
+namespace oncemark::consume {
+
+/// What became of a message that did not fail.
+enum class Outcome {
+  done,       ///< its effect was applied
+  duplicate,  ///< it had been settled before; nothing was done
+};
+
+/// What became of one message of a group: an outcome, or the exception that its handling ended with.
+struct Settled {
+  Outcome outcome = Outcome::done;
+  std::exception_ptr failure = nullptr;  // null: `outcome` holds
+};
+
+/// What the runner calls with messages. Users write functions and wrap them in inbox::Dedup, which is a Handler.
+///
+/// Threads: called from many lanes at once; for messages of one key never at once and always in log order.
+/// Errors:  permanent → dead-lettered now; infrastructure → tried again in place; misuse → the runner stops; any
+///          other std::exception → policy; what is no std::exception → permanent.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  /// The dedup scope: what `consumer` is in every table.
+  [[nodiscard]] virtual const std::string& consumer() const = 0;
+  /// Called once before the first message: checks tables and settings. Throws MisuseError with the cure.
+  virtual void prepare() = 0;
+  /// Sets message.business_key. PermanentError: the message has no usable key and becomes a letter keyed by its
+  /// coordinates. MisuseError: nothing says what the key is; the runner stops.
+  virtual void identify(Message& message) const = 0;
+  /// Settles messages of one lane, in order. The results cover the messages that were tried, from the first on: at
+  /// least one, and none after a failure that is misuse or infrastructure (a later message of the same key must not
+  /// overtake). Does not throw.
+  [[nodiscard]] virtual std::vector<Settled> handle(std::span<const Message> group) = 0;
+  /// Whether the store that handle() needs answers on a fresh connection: tells an outage from a message's fault.
+  [[nodiscard]] virtual bool is_reachable() noexcept = 0;
+};
+
+}  // namespace oncemark::consume

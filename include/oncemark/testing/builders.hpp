@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include <oncemark/message/message.hpp>
+#include <oncemark/message/names.hpp>
+
+/// Messages and records for tests, complete in what the library reads.
+namespace oncemark::testing {
+
+/// A message as the runner hands it over: id, business key, one source topic.
+[[nodiscard]] inline Message message_with_id(std::string id, Bytes payload = "payload") {
+  Message message;
+  message.business_key = id;
+  message.id = std::move(id);
+  message.topic = "orders";
+  message.key = message.id;
+  message.payload = std::move(payload);
+  message.origin = {"orders", 0, 0};
+  message.read_at = message.origin;
+  message.event_time = message.origin_timestamp = Time(std::chrono::seconds(1'764'000'000));
+  message.headers.append(std::string(names::kMessageId), message.id);
+  return message;
+}
+
+/// The record that a producer's message lies in.
+[[nodiscard]] inline Record record_with_id(std::string id, Position position, Bytes key = nullptr) {
+  Record record;
+  record.position = std::move(position);
+  record.timestamp = Time(std::chrono::seconds(1'764'000'000));
+  record.key = std::move(key);
+  record.payload = "payload of " + id;
+  record.headers.append(std::string(names::kMessageId), std::move(id));
+  return record;
+}
+
+}  // namespace oncemark::testing

@@ -1,0 +1,17 @@
+#include <oncemark/consume/failure.hpp>
+
+namespace oncemark::consume {
+
+std::string_view to_string(Stage stage) noexcept {
+  switch (stage) {
+    case Stage::decode:
+      return "decode";
+    case Stage::key:
+      return "key";
+    case Stage::handler:
+      return "handler";
+  }
+  return "unknown";
+}
+
+}  // namespace oncemark::consume

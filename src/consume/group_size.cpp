@@ -1,0 +1,17 @@
+#include <oncemark/consume/group_size.hpp>
+
+#include <algorithm>
+
+namespace oncemark::consume {
+
+void GroupSize::succeeded(std::size_t messages, std::chrono::nanoseconds time) noexcept {
+  if (time >= target_) {
+    failed();
+  } else if (messages >= limit_) {  // a group that was not full says nothing about larger ones
+    limit_ = std::min(max_, limit_ + std::max<std::size_t>(1, limit_ / 4));
+  }
+}
+
+void GroupSize::failed() noexcept { limit_ = std::max<std::size_t>(1, limit_ / 2); }
+
+}  // namespace oncemark::consume

@@ -1,0 +1,294 @@
+#include <oncemark/consume/runner.hpp>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#include <oncemark/consume/key_lanes.hpp>
+#include <oncemark/core/clock.hpp>
+#include <oncemark/core/faults.hpp>
+#include <oncemark/message/codec.hpp>
+#include <oncemark/observe/log.hpp>
+#include <oncemark/observe/metric_names.hpp>
+
+#include "consume/assignments.hpp"
+#include "consume/lane_work.hpp"
+
+namespace oncemark::consume {
+namespace {
+
+constexpr std::chrono::milliseconds kPollWait{100};
+constexpr std::size_t kPollRecords = 500;
+
+void require(bool holds, const char* field, const std::string& value, const char* range) {
+  if (holds) return;
+  throw ConfigError(std::string("RunnerOptions::") + field,
+                    std::string("RunnerOptions::") + field + " is " + value + "; it must be " + range);
+}
+
+std::size_t size_of(const Record& record) {
+  std::size_t bytes = sizeof(LaneItem) + record.key.size() + record.payload.size();
+  for (const Header& header : record.headers) bytes += header.name.size() + header.value.size();
+  return bytes;
+}
+
+}  // namespace
+
+void RunnerOptions::validate() const {
+  require(workers >= 1 && workers <= 256, "workers", std::to_string(workers), "1 to 256");
+  require(max_group >= 1 && max_group <= 1'000, "max_group", std::to_string(max_group), "1 to 1,000");
+  require(max_in_flight >= workers, "max_in_flight", std::to_string(max_in_flight), "at least the number of workers");
+  require(max_in_flight_bytes >= (1u << 20), "max_in_flight_bytes", std::to_string(max_in_flight_bytes),
+          "at least 1 MiB");
+  require(commit_interval.count() > 0, "commit_interval", std::to_string(commit_interval.count()), "above 0 ms");
+  require(drain_timeout.count() >= 0, "drain_timeout", std::to_string(drain_timeout.count()), "0 ms or more");
+  require(in_place_tries >= 1 && in_place_tries <= 1'000, "in_place_tries", std::to_string(in_place_tries),
+          "1 to 1,000");
+  in_place.validate();
+}
+
+/// One run of the runner: the thread that polls, and what the lanes share with it.
+class Runner::Engine final : public RebalanceListener {
+ public:
+  Engine(Source& source, Handler& handler, FailureSink& failures, RunnerOptions options, Metrics& metrics)
+      : source_(source),
+        handler_(handler),
+        failures_(failures),
+        options_(std::move(options)),
+        metrics_(metrics),
+        lane_work_(handler, failures, source.group(), options_, assignments_, metrics,
+                   [this](std::exception_ptr error) { fail(std::move(error)); }) {
+    options_.validate();
+  }
+
+  void run(std::stop_token stop);
+  [[nodiscard]] RunnerCounts counts() const;
+
+  void assigned(const std::vector<TopicPartition>& partitions) override;
+  void revoked(const std::vector<TopicPartition>& partitions, bool lost) override;
+
+ private:
+  void poll_until_stopped(const std::stop_token& stop);
+  void accept(const Record& record);
+  [[nodiscard]] bool is_foreign(const Record& record) const;
+  [[nodiscard]] LaneItem read(const Record& record) const;
+  void limit_flow();
+  void commit(const std::vector<Position>& positions);
+  void fail(std::exception_ptr error);
+  [[nodiscard]] std::exception_ptr fatal_error() const;
+
+  Source& source_;
+  Handler& handler_;
+  FailureSink& failures_;
+  RunnerOptions options_;
+  Metrics& metrics_;
+
+  Assignments assignments_;
+  LaneWork lane_work_;
+  std::map<std::string, std::string> retry_topics_;  // retry topic → its source topic
+  std::unique_ptr<KeyLanes> lanes_;
+  bool is_paused_ = false;
+  std::atomic<std::uint64_t> foreign_{0};
+
+  mutable std::mutex mutex_;
+  std::exception_ptr fatal_;  // guarded by mutex_
+  std::atomic<bool> has_failed_{false};
+};
+
+void Runner::Engine::run(std::stop_token stop) {
+  handler_.prepare();
+  const auto needs = failures_.prepare(handler_.consumer(), source_.group(), source_.topics());
+  for (const TopicNeed& need : needs) {
+    if (need.subscribe) retry_topics_.emplace(need.topic, need.like);
+  }
+  lanes_ = std::make_unique<KeyLanes>(
+      options_.workers, [this](std::size_t lane) { return lane_work_.limit(lane); },
+      [this](std::size_t lane, std::vector<LaneItem> items, std::stop_token lane_stop) {
+        lane_work_.run(lane, std::move(items), std::move(lane_stop));
+      });
+  try {
+    source_.subscribe(needs, *this);
+    poll_until_stopped(stop);
+  } catch (...) {
+    fail(std::current_exception());
+  }
+  try {
+    source_.close();  // revokes: lanes drain, positions are committed
+  } catch (...) {
+    fail(std::current_exception());
+  }
+  lanes_->stop();
+  if (const auto error = fatal_error()) std::rethrow_exception(error);
+}
+
+void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
+  auto next_commit = std::chrono::steady_clock::now() + options_.commit_interval;
+  while (!stop.stop_requested() && !has_failed_.load(std::memory_order_acquire)) {
+    for (const Record& record : source_.poll(kPollWait, kPollRecords)) accept(record);
+    limit_flow();
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_commit) continue;
+    next_commit = now + options_.commit_interval;
+    commit(assignments_.take_committable());
+    metrics_.gauge(metric::kInFlight, {{"consumer", handler_.consumer()}},
+                   static_cast<double>(assignments_.in_flight()));
+  }
+}
+
+void Runner::Engine::accept(const Record& record) {
+  if (has_failed_.load(std::memory_order_acquire)) return;  // not started, so not settled
+  const std::size_t bytes = size_of(record);
+  const auto assignment = assignments_.start(record.position, bytes);
+  if (!assignment) return;  // revoked inside this very poll; its next owner reads it
+  LaneItem item;
+  item.message.read_at = record.position;
+  item.assignment = *assignment;
+  item.bytes = bytes;
+  if (is_foreign(record)) {
+    foreign_.fetch_add(1, std::memory_order_relaxed);
+    assignments_.finish(item);
+    return;
+  }
+  try {
+    LaneItem decoded = read(record);
+    decoded.assignment = *assignment;
+    decoded.bytes = bytes;
+    item = std::move(decoded);
+  } catch (...) {
+    assignments_.abandon(item);
+    fail(std::current_exception());
+    return;
+  }
+  lanes_->push(std::move(item));
+}
+
+/// Two groups can share a retry topic by an unlucky choice of names: "a" + "b.c" and "a.b" + "c". Such a record is
+/// the other group's to handle.
+bool Runner::Engine::is_foreign(const Record& record) const {
+  if (!retry_topics_.contains(record.position.topic)) return false;
+  const std::string_view owner = origin_group(record);
+  return !owner.empty() && owner != source_.group();
+}
+
+/// Decodes a record. What cannot be decoded or has no key becomes an item that only has to be routed, keyed by its
+/// coordinates; misuse is thrown.
+LaneItem Runner::Engine::read(const Record& record) const {
+  LaneItem item;
+  const auto retry_topic = retry_topics_.find(record.position.topic);
+  const bool is_retry = retry_topic != retry_topics_.end();
+  bool is_decoded = false;
+  try {
+    item.message = is_retry ? decode_retry_record(record) : decode_source_record(record);
+    is_decoded = true;
+    handler_.identify(item.message);
+    return item;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::misuse) throw;
+    item.error = summarize_current_exception();
+    item.error->kind = ErrorKind::permanent;
+  } catch (...) {  // a key_from function of the user's
+    item.error = summarize_current_exception();
+    item.error->kind = ErrorKind::permanent;
+  }
+  item.stage = is_decoded ? Stage::key : Stage::decode;
+  if (!is_decoded) {
+    item.message = Message{.key = record.key,
+                           .payload = record.payload,
+                           .headers = record.headers,
+                           .event_time = record.timestamp,
+                           .origin = record.position,
+                           .origin_timestamp = record.timestamp,
+                           .read_at = record.position,
+                           .has_id = false};
+    item.message.topic = is_retry ? retry_topic->second : record.position.topic;
+    item.message.id = coordinates_identity(record.position, record.timestamp);
+  }
+  item.message.business_key = coordinates_identity(item.message.origin, item.message.origin_timestamp);
+  return item;
+}
+
+void Runner::Engine::limit_flow() {
+  const std::size_t count = assignments_.in_flight();
+  const std::size_t bytes = assignments_.in_flight_bytes();
+  const bool is_full = count >= options_.max_in_flight || bytes >= options_.max_in_flight_bytes;
+  // Pausing throws prefetched records away, so it is not undone until half of the room is free again.
+  const bool has_room = count <= options_.max_in_flight / 2 && bytes <= options_.max_in_flight_bytes / 2;
+  if (!is_paused_ && is_full) {
+    source_.set_paused(assignments_.partitions(), true);
+    is_paused_ = true;
+  } else if (is_paused_ && has_room) {
+    source_.set_paused(assignments_.partitions(), false);
+    is_paused_ = false;
+  }
+}
+
+void Runner::Engine::commit(const std::vector<Position>& positions) {
+  if (positions.empty()) return;
+  ONCEMARK_FAIL_POINT("runner.before_offset_commit");
+  try {
+    source_.commit(positions);
+  } catch (const Error& error) {
+    // Positions are progress hints: what is not committed now is read again, and found done.
+    if (error.kind() == ErrorKind::misuse) throw;
+    log(LogLevel::warn, "positions could not be committed; a restart would read these records again",
+        {{"consumer", handler_.consumer()}, {"text", error.what()}});
+  }
+  ONCEMARK_FAIL_POINT("runner.after_offset_commit");
+}
+
+void Runner::Engine::assigned(const std::vector<TopicPartition>& partitions) {
+  assignments_.assign(partitions);
+  is_paused_ = false;  // a new assignment starts unpaused
+  log(LogLevel::info, "partitions assigned",
+      {{"consumer", handler_.consumer()}, {"group", source_.group()}, {"partitions", partitions.size()}});
+}
+
+void Runner::Engine::revoked(const std::vector<TopicPartition>& partitions, bool lost) {
+  assignments_.start_draining(partitions);
+  const std::set<TopicPartition> leaving(partitions.begin(), partitions.end());
+  lanes_->drop_if([&](const LaneItem& item) {
+    if (!leaving.contains(item.message.read_at.topic_partition())) return false;
+    assignments_.abandon(item);
+    return true;
+  });
+  if (!assignments_.wait_until_idle(partitions, options_.drain_timeout)) {
+    log(LogLevel::warn,
+        "handlers were still running when the drain time-out came; the next owner waits for their claims",
+        {{"consumer", handler_.consumer()}, {"drain_timeout_ms", options_.drain_timeout.count()}});
+  }
+  if (!lost) commit(assignments_.take_committable(partitions));
+  assignments_.remove(partitions);
+  log(LogLevel::info, lost ? "partitions lost" : "partitions revoked",
+      {{"consumer", handler_.consumer()}, {"group", source_.group()}, {"partitions", partitions.size()}});
+}
+
+void Runner::Engine::fail(std::exception_ptr error) {
+  const std::lock_guard lock(mutex_);
+  if (!fatal_) fatal_ = std::move(error);
+  has_failed_.store(true, std::memory_order_release);
+}
+
+std::exception_ptr Runner::Engine::fatal_error() const {
+  const std::lock_guard lock(mutex_);
+  return fatal_;
+}
+
+RunnerCounts Runner::Engine::counts() const {
+  RunnerCounts counts = lane_work_.counts();
+  counts.foreign = foreign_.load(std::memory_order_relaxed);
+  return counts;
+}
+
+Runner::Runner(Source& source, Handler& handler, FailureSink& failures, RunnerOptions options, Metrics& metrics)
+    : engine_(std::make_unique<Engine>(source, handler, failures, std::move(options), metrics)) {}
+
+Runner::~Runner() = default;
+
+void Runner::run(std::stop_token stop) { engine_->run(std::move(stop)); }
+
+RunnerCounts Runner::counts() const { return engine_->counts(); }
+
+}  // namespace oncemark::consume

@@ -1,0 +1,41 @@
+#include <oncemark/consume/group_size.hpp>
+
+#include <gtest/gtest.h>
+
+namespace oncemark::consume {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(GroupSize, GrowsByAQuarterWhileFullGroupsAreQuick) {
+  GroupSize size(10);
+  EXPECT_EQ(size.limit(), 1u);
+
+  for (const std::size_t expected : {2u, 3u, 4u, 5u, 6u, 7u, 8u, 10u, 10u}) {
+    size.succeeded(size.limit(), 1ms);
+    EXPECT_EQ(size.limit(), expected);
+  }
+}
+
+TEST(GroupSize, LearnsNothingFromAGroupThatWasNotFull) {
+  GroupSize size(10);
+  size.succeeded(1, 1ms);
+  size.succeeded(1, 1ms);
+
+  EXPECT_EQ(size.limit(), 2u);
+}
+
+TEST(GroupSize, HalvesWhenSlowOrFailedAndNeverBelowOne) {
+  GroupSize size(100);
+  while (size.limit() < 100) size.succeeded(size.limit(), 1ms);
+
+  size.succeeded(100, 30ms);
+  EXPECT_EQ(size.limit(), 50u);
+  size.failed();
+  EXPECT_EQ(size.limit(), 25u);
+  for (int i = 0; i < 10; ++i) size.failed();
+  EXPECT_EQ(size.limit(), 1u);
+}
+
+}  // namespace
+}  // namespace oncemark::consume

@@ -1,0 +1,391 @@
+#include <oncemark/consume/runner.hpp>
+
+#include <atomic>
+#include <functional>
+#include <future>
+#include <latch>
+#include <mutex>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <oncemark/core/error.hpp>
+#include <oncemark/testing/builders.hpp>
+#include <oncemark/testing/scripted_source.hpp>
+
+namespace oncemark::consume {
+namespace {
+
+using testing::record_with_id;
+using testing::ScriptedSource;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+/// A Handler around a function; remembers what it was called with.
+class FakeHandler final : public Handler {
+ public:
+  using Work = std::function<void(const Message&)>;
+  explicit FakeHandler(Work work = [](const Message&) {}) : work_(std::move(work)) {}
+
+  const std::string& consumer() const override { return consumer_; }
+  void prepare() override {}
+  void identify(Message& message) const override {
+    if (message.id == "no-key") throw PermanentError("no key");
+    if (!message.has_id) throw MisuseError("no id");
+    message.business_key = message.id;
+  }
+  std::vector<Settled> handle(std::span<const Message> group) override {
+    std::vector<Settled> results;
+    for (const Message& message : group) {
+      try {
+        work_(message);
+        results.push_back({});
+        const std::lock_guard lock(mutex_);
+        handled_.push_back(message.id);
+      } catch (...) {
+        results.push_back({.failure = std::current_exception()});
+        break;
+      }
+    }
+    return results;
+  }
+  bool is_reachable() noexcept override { return is_reachable_; }
+
+  std::vector<std::string> handled() const {
+    const std::lock_guard lock(mutex_);
+    return handled_;
+  }
+  std::atomic<bool> is_reachable_{true};
+
+ private:
+  const std::string consumer_ = "shipping";
+  Work work_;
+  mutable std::mutex mutex_;
+  std::vector<std::string> handled_;
+};
+
+/// A FailureSink that remembers what it was given, and can be told to fail first.
+class FakeFailures final : public FailureSink {
+ public:
+  std::vector<TopicNeed> prepare(const std::string&, const std::string& group,
+                                 const std::vector<std::string>& topics) override {
+    return {{.topic = "retry." + group + "." + topics.front(), .like = topics.front(), .subscribe = true}};
+  }
+  Routed route(const Failure& failure) override {
+    if (refusals_-- > 0) throw UnavailableError("the database is away");
+    const std::lock_guard lock(mutex_);
+    routed_.push_back(failure.message.id + "/" + std::string(to_string(failure.stage)) + "/" +
+                      failure.error.error_class);
+    keys_.push_back(failure.message.business_key);
+    return Routed::dead;
+  }
+  std::vector<std::string> routed() const {
+    const std::lock_guard lock(mutex_);
+    return routed_;
+  }
+  std::vector<std::string> keys() const {
+    const std::lock_guard lock(mutex_);
+    return keys_;
+  }
+  std::atomic<int> refusals_{0};
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> routed_;
+  std::vector<std::string> keys_;
+};
+
+RunnerOptions quick(std::size_t workers = 2) {
+  return {.workers = workers,
+          .commit_interval = std::chrono::milliseconds(1),
+          .in_place = {.initial = std::chrono::milliseconds(1), .cap = std::chrono::milliseconds(2)}};
+}
+
+/// Runs a runner on a thread of its own until the end of the scope.
+class Running {
+ public:
+  explicit Running(Runner& runner)
+      : thread_([&runner, this](std::stop_token stop) {
+          try {
+            runner.run(stop);
+            ended_.set_value();
+          } catch (...) {
+            ended_.set_exception(std::current_exception());
+          }
+        }) {}
+  /// Waits for the end by itself; throws what run() threw.
+  void wait() { future_.get(); }
+  void stop() {
+    thread_.request_stop();
+    future_.get();
+  }
+
+ private:
+  std::promise<void> ended_;
+  std::future<void> future_ = ended_.get_future();
+  std::jthread thread_;
+};
+
+TEST(Runner, CommitsPastWhatItSettled) {
+  ScriptedSource source;
+  for (int i = 0; i < 5; ++i) source.add(record_with_id("m" + std::to_string(i), {"orders", 0, i}));
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 5));
+  running.stop();
+
+  EXPECT_THAT(handler.handled(), UnorderedElementsAre("m0", "m1", "m2", "m3", "m4"));
+  EXPECT_EQ(runner.counts().done, 5u);
+  EXPECT_TRUE(source.is_closed());
+}
+
+TEST(Runner, KeepsTheOrderOfAKeyAcrossLanes) {
+  ScriptedSource source;
+  for (int i = 0; i < 60; ++i) source.add(record_with_id(std::to_string(i), {"orders", 0, i}, "key" + std::to_string(i % 3)));
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick(4));
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 60));
+  running.stop();
+
+  int last[3] = {-1, -1, -1};
+  for (const std::string& id : handler.handled()) {
+    const int i = std::stoi(id);
+    EXPECT_GT(i, last[i % 3]);
+    last[i % 3] = i;
+  }
+}
+
+TEST(Runner, RoutesAFailureAndGoesOn) {
+  ScriptedSource source;
+  source.add(record_with_id("bad", {"orders", 0, 0}));
+  source.add(record_with_id("good", {"orders", 0, 1}));
+  FakeHandler handler([](const Message& message) {
+    if (message.id == "bad") throw PermanentError("no address");
+  });
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 2));
+  running.stop();
+
+  EXPECT_THAT(failures.routed(), ElementsAre("bad/handler/permanent"));
+  EXPECT_THAT(handler.handled(), ElementsAre("good"));
+}
+
+TEST(Runner, TriesRoutingAgainUntilItIsRecorded) {
+  ScriptedSource source;
+  source.add(record_with_id("bad", {"orders", 0, 0}));
+  FakeHandler handler([](const Message&) { throw PermanentError("no address"); });
+  FakeFailures failures;
+  failures.refusals_ = 8;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  EXPECT_EQ(failures.routed().size(), 1u);
+}
+
+TEST(Runner, TriesInPlaceWithoutRoutingWhileTheStoreIsDown) {
+  ScriptedSource source;
+  source.add(record_with_id("m", {"orders", 0, 0}));
+  std::atomic<int> calls{0};
+  FakeHandler handler([&](const Message&) {
+    if (++calls <= 20) throw UnavailableError("the warehouse is down");
+  });
+  handler.is_reachable_ = false;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  EXPECT_EQ(calls, 21);
+  EXPECT_TRUE(failures.routed().empty());
+}
+
+TEST(Runner, CountsAnAttemptWhenOnlyThisMessageKeepsFailing) {
+  ScriptedSource source;
+  source.add(record_with_id("m", {"orders", 0, 0}));
+  std::atomic<int> calls{0};
+  FakeHandler handler([&](const Message&) {
+    ++calls;
+    throw UnavailableError("outlasts wait_timeout");
+  });
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  EXPECT_EQ(calls, 5);
+  EXPECT_THAT(failures.routed(), ElementsAre("m/handler/unavailable"));
+}
+
+TEST(Runner, StopsOnMisuseAndSettlesNothingForIt) {
+  ScriptedSource source;
+  source.add(record_with_id("first", {"orders", 0, 0}));
+  Record record;
+  record.position = {"orders", 0, 1};  // no om-message-id
+  source.add(record);
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+
+  EXPECT_THROW(running.wait(), MisuseError);
+  EXPECT_LE(source.committed("orders"), 1);
+  EXPECT_TRUE(failures.routed().empty());
+  EXPECT_TRUE(source.is_closed());
+}
+
+TEST(Runner, MakesALetterOfARecordWithoutAUsableKey) {
+  ScriptedSource source;
+  source.add(record_with_id("no-key", {"orders", 0, 7}));
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 8));
+  running.stop();
+
+  EXPECT_THAT(failures.routed(), ElementsAre("no-key/key/permanent"));
+  EXPECT_THAT(failures.keys().front(), HasSubstr("@orders/0/7/"));
+}
+
+TEST(Runner, MakesALetterOfARecordItCannotDecode) {
+  ScriptedSource source;
+  source.add(record_with_id(std::string(300, 'x'), {"orders", 0, 0}));
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  ASSERT_EQ(failures.routed().size(), 1u);
+  EXPECT_THAT(failures.routed().front(), HasSubstr("/decode/permanent"));
+  EXPECT_THAT(failures.keys().front(), HasSubstr("@orders/0/0/"));
+}
+
+TEST(Runner, SettlesRetryRecordsOfAnotherGroupAtOnce) {
+  ScriptedSource source;
+  Record record = record_with_id("m", {"retry.shipping.orders", 0, 0});
+  record.headers.append(std::string(names::kOriginGroup), "billing");
+  source.add(record);
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("retry.shipping.orders", 1));
+  running.stop();
+
+  EXPECT_TRUE(handler.handled().empty());
+  EXPECT_EQ(runner.counts().foreign, 1u);
+}
+
+TEST(Runner, DrainsAndCommitsBeforeItLetsPartitionsGo) {
+  ScriptedSource source;
+  source.add(record_with_id("slow", {"orders", 0, 0}));
+  std::latch started(1);
+  std::latch may_end(1);
+  FakeHandler handler([&](const Message&) {
+    started.count_down();
+    may_end.wait();
+  });
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  started.wait();
+  source.revoke_all();
+  may_end.count_down();
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  source.assign_all();
+  source.add(record_with_id("next", {"orders", 0, 1}));
+  EXPECT_TRUE(source.wait_for_commit("orders", 2));
+  running.stop();
+
+  EXPECT_THAT(handler.handled(), ElementsAre("slow", "next"));
+}
+
+TEST(Runner, DoesNotCommitPartitionsItHasLost) {
+  ScriptedSource source;
+  source.add(record_with_id("m", {"orders", 0, 0}));
+  std::latch started(1);
+  std::latch may_end(1);
+  FakeHandler handler([&](const Message& message) {
+    if (message.read_at.offset > 0 || source.committed("orders") >= 0) return;
+    if (!started.try_wait()) {
+      started.count_down();
+      may_end.wait();
+    }
+  });
+  FakeFailures failures;
+  RunnerOptions options = quick();
+  options.commit_interval = std::chrono::hours(1);
+  Runner runner(source, handler, failures, options);
+
+  Running running(runner);
+  started.wait();
+  source.revoke_all(/*lost=*/true);
+  may_end.count_down();
+  source.assign_all();
+  source.add(record_with_id("n", {"orders", 0, 1}));
+  while (handler.handled().size() < 3) std::this_thread::yield();  // m, then m and n again
+  EXPECT_EQ(source.committed("orders"), -1);
+  running.stop();
+
+  EXPECT_THAT(handler.handled(), UnorderedElementsAre("m", "m", "n"));
+  EXPECT_EQ(source.committed("orders"), 2);
+}
+
+TEST(Runner, PausesWhenTooMuchIsInFlightAndResumes) {
+  ScriptedSource source;
+  for (int i = 0; i < 40; ++i) source.add(record_with_id(std::to_string(i), {"orders", 0, i}));
+  std::latch may_go(1);
+  FakeHandler handler([&](const Message&) { may_go.wait(); });
+  FakeFailures failures;
+  RunnerOptions options = quick();
+  options.max_in_flight = 10;
+  Runner runner(source, handler, failures, options);
+
+  Running running(runner);
+  while (!source.is_paused()) std::this_thread::yield();
+  may_go.count_down();
+  EXPECT_TRUE(source.wait_for_commit("orders", 40));
+  running.stop();
+
+  EXPECT_FALSE(source.is_paused());
+}
+
+TEST(RunnerOptions, NameTheFieldThatIsWrong) {
+  RunnerOptions options;
+  options.workers = 0;
+
+  try {
+    options.validate();
+    FAIL() << "nothing was thrown";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("RunnerOptions::workers is 0; it must be 1 to 256"));
+  }
+}
+
+}  // namespace
+}  // namespace oncemark::consume
