@@ -1,0 +1,81 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <oncemark/consume/handler.hpp>
+#include <oncemark/inbox/key_from.hpp>
+#include <oncemark/inbox/store.hpp>
+#include <oncemark/mysql/pool.hpp>
+#include <oncemark/observe/metrics.hpp>
+
+namespace oncemark {
+
+/// Where a handler's effect lies. A required choice, because the promise differs.
+enum class Effects {
+  transaction,  ///< in the transaction it is given: applied exactly when the mark is
+  outside,      ///< elsewhere too (a call, a mail): the message id is the idempotency key to pass on, and a crash
+                ///< before the commit repeats the effect
+};
+
+}  // namespace oncemark
+
+namespace oncemark::inbox {
+
+struct DedupOptions {
+  std::string consumer = {};                         // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
+  std::optional<oncemark::Effects> effects = {};  // required
+  std::optional<KeyFrom> key_from = {};         // default: the message id, and a record without one stops the runner
+  MissingKey missing_key = MissingKey::dead_letter;  // with key_from: a record that lacks it
+
+  void validate() const;
+};
+
+/// Runs an effect once per (consumer, business key), however often the message is delivered.
+///
+/// Shape:   claim first, then the effect, then one COMMIT for both. A copy that is in flight elsewhere waits for that
+///          commit. A copy of something settled is a duplicate: the effect is not called.
+///          Messages that wait together share a transaction (group commit): one claim for all, effects in log order,
+///          one commit. When an effect of a group throws, the group runs again with a savepoint before each message;
+///          those that fail are undone and reported, the others are committed. So an effect may run more than once
+///          before one run of it is committed: it must do nothing outside its transaction (else Effects::outside).
+/// Threads: handle() from many lanes at once; the effect must allow that for different keys.
+/// Errors:  handle(message) throws what the effect threw (after rolling back: no mark is kept), MysqlError or
+///          InDoubtError. A duplicate is an outcome. A key conflict (same key, other payload) is logged and counted.
+/// Crash:   before the commit: nothing happened, the message is delivered again. After: it is a duplicate from then on.
+/// Source:  docs/guarantees.md, consumer.
+class Dedup final : public consume::Handler {
+ public:
+  using Effect = std::function<void(const Message&, mysql::Transaction&)>;
+
+  Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics = Metrics::none());
+  Dedup(Store& store, DedupOptions options, Effect effect, Metrics& metrics = Metrics::none());
+  ~Dedup() override;
+
+  /// One message by itself.
+  consume::Outcome handle(const Message& message);
+
+  [[nodiscard]] const std::string& consumer() const override { return options_.consumer; }
+  void prepare() override;
+  void identify(Message& message) const override;
+  [[nodiscard]] std::vector<consume::Settled> handle(std::span<const Message> group) override;
+  [[nodiscard]] bool is_reachable() noexcept override;
+
+ private:
+  [[nodiscard]] std::vector<consume::Settled> handle_alone(const Message& message);
+  [[nodiscard]] std::vector<consume::Settled> handle_together(std::span<const Message> group);
+  [[nodiscard]] std::vector<consume::Settled> handle_with_savepoints(std::span<const Message> group);
+  [[nodiscard]] std::vector<consume::Settled> outcomes(std::span<const Message> group,
+                                                       std::span<const ledger::Claim> claims);
+  void note_conflicts(std::span<const Message> group, std::span<const ledger::Claim> claims);
+
+  std::unique_ptr<Store> owned_store_;
+  Store& store_;
+  DedupOptions options_;
+  Effect effect_;
+  Metrics& metrics_;
+};
+
+}  // namespace oncemark::inbox

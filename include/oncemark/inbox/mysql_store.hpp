@@ -1,0 +1,26 @@
+#pragma once
+
+#include <oncemark/inbox/store.hpp>
+#include <oncemark/mysql/pool.hpp>
+
+namespace oncemark::inbox {
+
+/// Marks in the table consumed_message.
+///
+/// Shape, Errors, Crash: as Store. A transaction that was doomed ends in the error that doomed it, whatever `effects`
+///          threw afterwards, so that a lost race is never taken for the message's fault.
+/// Threads: any; each settle() borrows one connection.
+class MysqlStore final : public Store {
+ public:
+  explicit MysqlStore(mysql::Pool& pool) : pool_(pool) {}
+
+  void prepare() override;
+  std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message> group,
+                                    const Effects& effects) override;
+  [[nodiscard]] bool is_reachable() noexcept override;
+
+ private:
+  mysql::Pool& pool_;
+};
+
+}  // namespace oncemark::inbox

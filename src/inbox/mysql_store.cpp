@@ -1,0 +1,51 @@
+#include <oncemark/inbox/mysql_store.hpp>
+
+#include <oncemark/ledger/claim.hpp>
+#include <oncemark/mysql/migration.hpp>
+
+namespace oncemark::inbox {
+namespace {
+
+std::vector<ledger::Claim> claim_all(mysql::Transaction& tx, const std::string& consumer,
+                                     std::span<const Message> group) {
+  if (group.size() == 1) return {ledger::claim(tx, consumer, group.front())};
+  std::vector<const Message*> messages;
+  messages.reserve(group.size());
+  for (const Message& message : group) messages.push_back(&message);
+  return ledger::claim_group(tx, consumer, messages);
+}
+
+}  // namespace
+
+void MysqlStore::prepare() {
+  mysql::require_schema(pool_);
+  ledger::require_exact_affected_rows(pool_);
+}
+
+std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::span<const Message> group,
+                                              const Effects& effects) {
+  auto connection = pool_.acquire();
+  const auto put_back = [&](const mysql::UnitOfWork& unit) {
+    if (!unit.is_reusable()) connection.drop();
+  };
+  mysql::UnitOfWork unit(*connection);
+  try {
+    auto claims = claim_all(unit.tx(), consumer, group);
+    for (const std::size_t failed : effects(claims, unit.tx())) {
+      ledger::give_back(unit.tx(), consumer, group[failed].business_key);
+    }
+    unit.commit();
+    return claims;
+  } catch (...) {
+    // An effect that swallowed a lost race, or threw something of its own after it, must not be blamed for it.
+    const std::exception_ptr doom = unit.tx().doom();
+    unit.rollback();
+    put_back(unit);
+    if (doom) std::rethrow_exception(doom);
+    throw;
+  }
+}
+
+bool MysqlStore::is_reachable() noexcept { return pool_.is_reachable(); }
+
+}  // namespace oncemark::inbox
