@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <oncemark/consume/failure.hpp>
+#include <oncemark/mysql/pool.hpp>
+#include <oncemark/observe/metrics.hpp>
+#include <oncemark/retry/policy.hpp>
+#include <oncemark/retry/topics.hpp>
+
+namespace oncemark::dead_letter {
+
+struct RouterOptions {
+  retry::RetryOptions retries = {};  // how often and when
+  retry::TopicNames topics = {};     // where to
+  std::string relay = {};            // who sends the rows · default: the relay named like the consumer
+};
+
+/// Sends a failed message to a later attempt or to the dead letters, by one MySQL transaction.
+///
+/// Shape:   under the message's state row: the new state, failed_message or dead_letter, and the outgoing record in
+///          the outbox (due later for a retry), all in one commit. The consumer's relay sends it.
+/// Threads: route() from many lanes at once; each borrows one connection.
+/// Errors:  MysqlError or InDoubtError: nothing is settled and the runner tries again, which finds what was committed.
+/// Crash:   before the commit: the message fails again. After: it is routed; a redelivery is recognised and settled.
+/// Source:  design, section 3 and decision 7; docs/guarantees.md, failure path.
+class Router final : public consume::FailureSink {
+ public:
+  explicit Router(mysql::Pool& pool, RouterOptions options = {}, Metrics& metrics = Metrics::none());
+  ~Router() override;
+
+  /// Also warns when no relay is alive that would carry this consumer's retries and letters.
+  [[nodiscard]] std::vector<TopicNeed> prepare(const std::string& consumer, const std::string& group,
+                                               const std::vector<std::string>& topics) override;
+  [[nodiscard]] consume::Routed route(const consume::Failure& failure) override;
+
+ private:
+  mysql::Pool& pool_;
+  RouterOptions options_;
+  Metrics& metrics_;
+};
+
+}  // namespace oncemark::dead_letter

@@ -1,0 +1,381 @@
+#include <oncemark/dead_letter/replay.hpp>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include <oncemark/core/backoff.hpp>
+#include <oncemark/core/faults.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/core/loop.hpp>
+#include <oncemark/dead_letter/envelope.hpp>
+#include <oncemark/ledger/transitions.hpp>
+#include <oncemark/message/names.hpp>
+#include <oncemark/mysql/errors.hpp>
+#include <oncemark/observe/log.hpp>
+#include <oncemark/outbox/writer.hpp>
+
+#include "dead_letter/job_lock.hpp"
+#include "dead_letter/job_rows.hpp"
+#include "dead_letter/selection.hpp"
+#include "dead_letter/token_bucket.hpp"
+
+namespace oncemark::dead_letter {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::size_t kPage = 10'000;  // ids looked up at a time
+constexpr std::size_t kPlannedGroups = 20;
+constexpr std::chrono::seconds kLockWait{2};
+constexpr milliseconds kLongestWait{1'000};  // between two looks at the lock
+constexpr Backoff kOutage{.initial = milliseconds(50), .factor = 2.0, .cap = milliseconds(2'000), .jitter = 0.5};
+
+/// Somebody else has moved or ended the job.
+struct Overtaken {};
+
+/// What became of one letter.
+struct Settled {
+  bool is_replayed = false;
+  std::string outcome;  // for the audit: "replayed", "skipped:done", …
+};
+
+void audit(mysql::Transaction& tx, const ReplayJob& job, const Letter& letter, const std::string& outcome) {
+  tx.execute(
+      "INSERT INTO replay_audit (job_id, letter_id, consumer, identity, life, action, outcome, operator, reason, at) "
+      "VALUES (?, ?, ?, ?, ?, 'replay', ?, ?, ?, UTC_TIMESTAMP(6))",
+      job.id, letter.id, letter.consumer, letter.message.business_key, letter.message.life, outcome, job.operator_name,
+      job.reason);
+}
+
+/// The next life's record, in failed_message (where the state `retrying` always has it) and on its way out.
+void send_next_life(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
+  const Message& message = letter.message;
+  const Time now = ledger::database_now(tx);
+  const Envelope envelope{.group = letter.group,
+                          .life = message.life + 1,
+                          .attempt = 0,
+                          .first_failed_at = letter.first_failed_at,
+                          .error_class = letter.error_class,
+                          .error_text = letter.error_text,
+                          .stage = letter.stage};
+  ledger::keep_failed_message(tx, letter.consumer, message,
+                              {.group = letter.group,
+                               .error = {.error_class = letter.error_class, .text = letter.error_text},
+                               .now = now,
+                               .due = now,
+                               .first_failed_at = letter.first_failed_at});
+  Headers headers = retry_headers(message, envelope, now);
+  headers.set(names::kReplayId, std::to_string(job.id));
+  outbox::append_failure_row(tx, {.message_id = message.id,
+                                  .purpose = retry_purpose(letter.consumer, message, envelope.life, envelope.attempt),
+                                  .relay = order.relay.empty() ? letter.consumer : order.relay,
+                                  .topic = order.topics.retry_topic(letter.group, message.topic),
+                                  .key = message.key,
+                                  .business_key = message.business_key,
+                                  .payload = message.payload,
+                                  .headers = std::move(headers),
+                                  .event_time = message.event_time,
+                                  .due = std::nullopt});
+}
+
+std::string now_is(const std::optional<ledger::Standing>& found, std::uint32_t life) {
+  if (!found) return "skipped:no state row";
+  if (found->life != life) return "skipped:life " + std::to_string(found->life);
+  return "skipped:" + std::string(ledger::to_string(found->state));
+}
+
+/// One letter, in the caller's transaction. Locks its state row before anything else.
+Settled settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
+  if (letter.state != LetterState::dead) return {.outcome = "skipped:" + std::string(to_string(letter.state))};
+  const auto revival = ledger::revive(tx, letter.consumer, letter.message.business_key, letter.message.life);
+  if (!revival.is_revived) return {.outcome = now_is(revival.found, letter.message.life)};
+  if (!mark_replaying(tx, letter.id)) {
+    // It changed between our reading and our lock: roll back and look again.
+    throw Error(ErrorKind::transient, "letter " + std::to_string(letter.id) + " was changed by somebody else");
+  }
+  send_next_life(tx, order, job, letter);
+  return {.is_replayed = true, .outcome = "replayed"};
+}
+
+}  // namespace
+
+struct Replay::State {
+  State(mysql::Pool& pool_to_use, ReplayOptions chosen) : pool(pool_to_use), options(chosen) {}
+
+  void take_lock(const std::string& consumer) {
+    lock.emplace(pool, consumer);
+    if (!lock->take(kLockWait)) refuse_second_run(consumer);
+  }
+
+  [[noreturn]] void refuse_second_run(const std::string& consumer) {
+    const auto running = pool.transact([&](mysql::Transaction& tx) { return running_job(tx, consumer); });
+    if (!running) {
+      throw JobRunningError({.consumer = consumer},
+                            "another process is just starting or ending a replay of consumer " + consumer);
+    }
+    throw JobRunningError(
+        *running, "a replay of consumer " + consumer + " is running already: job " + std::to_string(running->id) +
+                      " of " + printable(running->operator_name) + ", since " + format_rfc3339(running->created_at) +
+                      ", " + std::to_string(running->replayed + running->skipped) + " of " +
+                      std::to_string(running->selected) + " letters done; wait for it, or stop it where it runs");
+  }
+
+  /// What is still to be done, by the job's own frozen selection.
+  [[nodiscard]] Selection remaining() const {
+    Selection rest = order.selection;
+    rest.after_id = std::max(rest.after_id, job.checkpoint);
+    return rest;
+  }
+
+  /// The truth about the job after a failure: a commit may have taken effect that looked lost.
+  void reload() {
+    const std::uint64_t refused = job.refused;
+    const auto stored = pool.transact([&](mysql::Transaction& tx) { return lock_job(tx, job.id); });
+    if (!stored || stored->job.state != "running") throw Overtaken{};
+    job = stored->job;
+    job.refused = refused;
+  }
+
+  /// Runs `work` until it succeeds. False when a stop was asked for while the database was away; throws when it was
+  /// away for longer than our patience. `work` may have taken effect before it failed.
+  template <typename Work>
+  [[nodiscard]] bool insist(std::stop_token stop, Work&& work) {
+    const auto began = steady_clock::now();
+    for (int failures = 0;;) {
+      try {
+        if (failures > 0) reload();
+        if (!lock->keep()) refuse_second_run(job.consumer);
+        work();
+        return true;
+      } catch (const Error& error) {
+        if (!error.retryable()) throw;
+        ++failures;
+        if (steady_clock::now() - began >= options.patience) {
+          throw UnavailableError("replay job " + std::to_string(job.id) + " gives up after letter " +
+                                 std::to_string(job.checkpoint) + "; it can be resumed: " + error.what());
+        }
+        log(LogLevel::warn, "replay is waiting for the database",
+            {{"job", job.id}, {"failures", failures}, {"error", error.error_class()}, {"text", error.what()}});
+      }
+      if (!wait_for(stop, delay_after(kOutage, failures, random_token()))) return false;
+    }
+  }
+
+  /// Waits until the rate allows one more letter. False when stopped.
+  [[nodiscard]] bool await_turn(std::stop_token stop, TokenBucket& bucket) {
+    for (;;) {
+      if (stop.stop_requested()) return false;
+      const auto wait = bucket.take(steady_clock::now());
+      if (wait == wait.zero()) return true;
+      if (!wait_for(stop, std::min(std::chrono::ceil<milliseconds>(wait), kLongestWait))) return false;
+      if (!insist(stop, [] {})) return false;  // keeps the lock
+    }
+  }
+
+  /// One letter in one transaction of its own. Many at a time would differ here only: settle() and advance_job() take
+  /// the transaction as it is.
+  void replay_one(std::uint64_t letter_id) {
+    if (job.checkpoint >= letter_id) return;  // done by a commit that was in doubt
+    try {
+      count(letter_id, pool.transact([&](mysql::Transaction& tx) {
+        const auto letter = find_letter(tx, letter_id);
+        Settled settled = letter ? settle(tx, order, job, *letter) : Settled{.outcome = "skipped:deleted"};
+        if (letter) audit(tx, job, *letter, settled.outcome);
+        if (!advance_job(tx, job, letter_id, settled.is_replayed ? 1 : 0, settled.is_replayed ? 0 : 1)) {
+          throw Overtaken{};
+        }
+        ONCEMARK_FAIL_POINT("replay.before_commit");
+        return settled;
+      }));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::permanent) throw;
+      refuse(letter_id, error);
+    }
+    ONCEMARK_FAIL_POINT("replay.after_commit");
+  }
+
+  void count(std::uint64_t letter_id, const Settled& settled) {
+    job.checkpoint = letter_id;
+    (settled.is_replayed ? job.replayed : job.skipped) += 1;
+  }
+
+  /// A letter whose next record can never be stored stays dead and must not hold up the others.
+  void refuse(std::uint64_t letter_id, const Error& error) {
+    log(LogLevel::error, "a letter cannot be replayed",
+        {{"job", job.id}, {"letter", letter_id}, {"error", error.error_class()}, {"text", error.what()}});
+    pool.transact([&](mysql::Transaction& tx) {
+      for (const Letter& letter : find_letters(tx, {.id = letter_id, .state = std::nullopt}, 1, Detail::summary)) {
+        audit(tx, job, letter, "refused");
+      }
+      if (!advance_job(tx, job, letter_id, 0, 1)) throw Overtaken{};
+    });
+    count(letter_id, {});
+    ++job.refused;
+  }
+
+  /// False when stopped.
+  [[nodiscard]] bool work_through(std::stop_token stop, const std::function<void(const ReplayJob&)>& progress) {
+    TokenBucket bucket(order.rate, steady_clock::now());
+    for (;;) {
+      std::vector<std::uint64_t> ids;
+      const auto look_up = [&] {
+        ids = pool.transact([&](mysql::Transaction& tx) { return find_letter_ids(tx, remaining(), kPage); });
+      };
+      if (stop.stop_requested() || !insist(stop, look_up)) return false;
+      if (ids.empty()) return true;
+      for (const std::uint64_t id : ids) {
+        if (!await_turn(stop, bucket)) return false;
+        if (!insist(stop, [&] { replay_one(id); })) return false;
+        if (progress) progress(job);
+      }
+    }
+  }
+
+  void end(std::string_view state) {
+    pool.transact([&](mysql::Transaction& tx) { end_job(tx, job.id, state); });
+    show_as_stored();
+  }
+
+  void show_as_stored() {
+    const std::uint64_t refused = job.refused;
+    const auto stored = pool.transact([&](mysql::Transaction& tx) { return lock_job(tx, job.id); });
+    if (stored) job = stored->job;
+    job.refused = refused;
+  }
+
+  /// Best effort: a job that stays `running` without its lock counts as interrupted, and can be resumed as well.
+  void end_as_stopped() noexcept {
+    try {
+      end("stopped");
+    } catch (...) {
+      log(LogLevel::warn, "the replay job could not be marked as stopped; it can be resumed nevertheless",
+          {{"job", job.id}, {"text", summarize_current_exception().text}});
+      job.state = "interrupted";
+    }
+  }
+
+  mysql::Pool& pool;
+  ReplayOptions options;
+  std::optional<JobLock> lock;
+  ReplayOrder order;
+  ReplayJob job;
+};
+
+Replay::Replay(mysql::Pool& pool, ReplayOptions options) : state_(std::make_unique<State>(pool, options)) {}
+
+Replay::~Replay() = default;
+
+ReplayPlan Replay::plan(const ReplayOrder& order) {
+  check_order(order);
+  return state_->pool.transact([&](mysql::Transaction& tx) {
+    Selection selection = order.selection;
+    selection.state = LetterState::dead;
+    ReplayPlan plan{.extent = extent_of(tx, selection, order.limit)};
+    selection.last_id = plan.extent.last_id;
+    plan.groups = letter_groups(tx, selection, kPlannedGroups);
+
+    std::map<std::string, std::uint64_t> targets;
+    const Condition condition = condition_of(selection);
+    for (const mysql::Row& row : tx.query_with("SELECT origin_group, origin_topic, COUNT(*) FROM dead_letter" +
+                                                   condition.sql + " GROUP BY origin_group, origin_topic",
+                                               condition.params)) {
+      targets[order.topics.retry_topic(row.get<std::string>(0), row.get<std::string>(1))] +=
+          row.get<std::uint64_t>(2);
+    }
+    for (const auto& [topic, letters] : targets) plan.targets.push_back({.topic = topic, .letters = letters});
+    return plan;
+  });
+}
+
+ReplayJob Replay::start(const ReplayOrder& order) {
+  check_order(order);
+  State& state = *state_;
+  state.take_lock(*order.selection.consumer);
+  const auto stored = state.pool.transact([&](mysql::Transaction& tx) {
+    // Nobody else holds the lock, so a job that is marked running belongs to a process that died.
+    while (const auto left = running_job(tx, *order.selection.consumer)) end_job(tx, left->id, "stopped");
+    Selection selection = order.selection;
+    selection.state = LetterState::dead;
+    return lock_job(tx, insert_job(tx, order, extent_of(tx, selection, order.limit)));
+  });
+  state.job = stored->job;
+  state.order = stored->order;
+  return state.job;
+}
+
+ReplayJob Replay::resume(std::uint64_t job_id, std::optional<double> rate) {
+  State& state = *state_;
+  const auto find = [&] {
+    const auto found = state.pool.transact([&](mysql::Transaction& tx) { return lock_job(tx, job_id); });
+    if (!found) throw MisuseError("there is no replay job " + std::to_string(job_id));
+    if (found->job.state == "cancelled") {
+      throw MisuseError("replay job " + std::to_string(job_id) + " was cancelled; start a new one");
+    }
+    return *found;
+  };
+  StoredJob stored = find();
+  if (stored.job.state != "done") {
+    state.take_lock(stored.job.consumer);
+    stored = find();  // whoever held the lock until now may have moved it
+  }
+  if (rate) stored.order.rate = stored.job.rate = *rate;
+  check_order(stored.order);
+  if (stored.job.state != "done") {
+    state.pool.transact([&](mysql::Transaction& tx) {
+      tx.execute("UPDATE replay_job SET state = 'running', rate = ?, updated_at = UTC_TIMESTAMP(6) WHERE id = ?",
+                 stored.order.rate, job_id);
+    });
+    stored.job.state = "running";
+  }
+  state.job = stored.job;
+  state.order = stored.order;
+  return state.job;
+}
+
+ReplayJob Replay::run(std::stop_token stop, const std::function<void(const ReplayJob&)>& progress) {
+  State& state = *state_;
+  if (state.job.state != "running") return state.job;
+  try {
+    if (state.work_through(stop, progress)) {
+      state.end("done");
+    } else {
+      state.end_as_stopped();
+    }
+  } catch (const Overtaken&) {
+    state.show_as_stored();
+  } catch (const JobRunningError&) {
+    throw;
+  } catch (...) {
+    state.end_as_stopped();
+    state.lock.reset();
+    throw;
+  }
+  state.lock.reset();
+  return state.job;
+}
+
+std::vector<ReplayJob> replay_jobs(mysql::Pool& pool, const std::optional<std::string>& consumer, std::size_t limit) {
+  return pool.transact([&](mysql::Transaction& tx) {
+    std::string sql = "SELECT " + std::string(kJobColumns) + " FROM replay_job";
+    std::vector<mysql::Param> params;
+    if (consumer) {
+      outbox::check_name("consumer", *consumer);
+      sql += " WHERE consumer = ?";
+      params.emplace_back(*consumer);
+    }
+    sql += " ORDER BY id DESC LIMIT ?";
+    params.emplace_back(limit);
+    std::vector<ReplayJob> jobs;
+    for (const mysql::Row& row : tx.query_with(sql, params)) {
+      jobs.push_back(read_job(row));
+      if (jobs.back().state != "running") continue;
+      const mysql::Row lock = tx.query("SELECT IS_USED_LOCK(?)", job_lock_name(pool, jobs.back().consumer)).at(0);
+      if (lock.is_null(0)) jobs.back().state = "interrupted";
+    }
+    return jobs;
+  });
+}
+
+}  // namespace oncemark::dead_letter

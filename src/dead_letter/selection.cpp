@@ -1,0 +1,60 @@
+#include "dead_letter/selection.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include <oncemark/core/error.hpp>
+#include <oncemark/observe/log.hpp>
+
+namespace oncemark::dead_letter {
+namespace {
+
+// Their columns are ASCII: comparing them with anything else is an error of the server's.
+void check_plain(std::string_view what, const std::string& name) {
+  const bool is_plain = !name.empty() && std::ranges::all_of(name, [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-');
+  });
+  if (is_plain) return;
+  throw MisuseError("\"" + printable(name, 100) + "\" can be no " + std::string(what) +
+                    ": only [A-Za-z0-9._-] are allowed, and at least one of them");
+}
+
+void check_fingerprint(const std::string& text) {
+  const bool is_hex = std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
+  if (is_hex && text.size() >= 4 && text.size() <= 16) return;
+  throw MisuseError("\"" + printable(text, 100) + "\" can be no fingerprint: it is 16 hex digits, or the first 4 or more");
+}
+
+}  // namespace
+
+Condition condition_of(const Selection& selection) {
+  Condition condition;
+  const auto require = [&](std::string_view sql, mysql::Param param) {
+    condition.sql += condition.sql.empty() ? " WHERE " : " AND ";
+    condition.sql += sql;
+    condition.params.push_back(param);
+  };
+  if (selection.consumer) {
+    check_plain("consumer", *selection.consumer);
+    require("consumer = ?", *selection.consumer);
+  }
+  if (selection.state) require("state = ?", to_string(*selection.state));
+  if (selection.fingerprint) {
+    check_fingerprint(*selection.fingerprint);
+    require("fingerprint LIKE CONCAT(LOWER(?), '%')", *selection.fingerprint);
+  }
+  if (selection.topic) {
+    check_plain("topic", *selection.topic);
+    require("origin_topic = ?", *selection.topic);
+  }
+  if (selection.error_class) require("error_class = ?", *selection.error_class);
+  if (selection.message_id) require("message_id = ?", *selection.message_id);
+  if (selection.id) require("id = ?", *selection.id);
+  if (selection.died_since) require("died_at >= ?", *selection.died_since);
+  if (selection.died_until) require("died_at < ?", *selection.died_until);
+  if (selection.after_id > 0) require("id > ?", selection.after_id);
+  if (selection.last_id < UINT64_MAX) require("id <= ?", selection.last_id);
+  return condition;
+}
+
+}  // namespace oncemark::dead_letter
