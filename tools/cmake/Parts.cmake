@@ -11,10 +11,6 @@ function(oncemark_part name)
   if(name STREQUAL "mysql")
     list(APPEND sources ${ONCEMARK_SCHEMA_SOURCE})
   endif()
-  if(NOT sources)
-    file(WRITE ${CMAKE_BINARY_DIR}/generated/empty_${name}.cpp "")
-    list(APPEND sources ${CMAKE_BINARY_DIR}/generated/empty_${name}.cpp)
-  endif()
   add_library(oncemark_${name} OBJECT ${sources})
   target_include_directories(oncemark_${name}
     PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
@@ -62,7 +58,5 @@ function(oncemark_library)
   target_link_libraries(oncemark PRIVATE ${links} PUBLIC Threads::Threads)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/include/oncemark/*.hpp)
   target_sources(oncemark PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}/include FILES ${headers})
-  # Each public header compiles alone, with only include/ on the path: part of the default build.
-  set_target_properties(oncemark PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
   install(TARGETS oncemark ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} FILE_SET HEADERS)
 endfunction()
