@@ -14,8 +14,7 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kIdleLimit{60};  // the server drops a connection that was silent for longer
 constexpr std::chrono::seconds kPingEvery{1};
-// The server may notice the death of the lock's last holder a moment late.
-constexpr std::chrono::seconds kRetakeWait{2};
+constexpr std::chrono::seconds kRetakeWait{2};  // our own lost connection may hold it a moment longer
 
 }  // namespace
 

@@ -28,7 +28,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kPage = 10'000;  // ids looked up at a time
 constexpr std::size_t kPlannedGroups = 20;
-constexpr std::chrono::seconds kLockWait{2};
+constexpr std::chrono::seconds kLockWait{1};  // the server may notice late that the last holder died
 constexpr milliseconds kLongestWait{1'000};  // between two looks at the lock
 constexpr Backoff kOutage{.initial = milliseconds(50), .factor = 2.0, .cap = milliseconds(2'000), .jitter = 0.5};
 
@@ -309,7 +309,7 @@ ReplayJob Replay::resume(std::uint64_t job_id, std::optional<double> rate) {
   State& state = *state_;
   const auto find = [&] {
     const auto found = state.pool.transact([&](mysql::Transaction& tx) { return lock_job(tx, job_id); });
-    if (!found) throw MisuseError("there is no replay job " + std::to_string(job_id));
+    if (!found) throw MisuseError("there is no replay job " + std::to_string(job_id) + "; see `dlq-replay jobs`");
     if (found->job.state == "cancelled") {
       throw MisuseError("replay job " + std::to_string(job_id) + " was cancelled; start a new one");
     }

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include <oncemark/kafka/settings.hpp>
+#include <oncemark/mysql/pool.hpp>
+#include <oncemark/outbox/relay.hpp>
+#include <oncemark/retry/topics.hpp>
+
+namespace oncemark::config {
+
+/// Everything that the programs can be told by a file or by the environment; what is not set keeps its default.
+///
+/// Shape:   the library's own Options, so that a program passes them on as they are. Keys are SECTION.NAME, named like
+///          the fields, except that mysql.pool is the pool's size.
+/// Threads: a value.
+/// Errors:  none.
+struct Settings {
+  mysql::PoolOptions mysql = {};
+  kafka::ProducerOptions kafka = {};
+  outbox::RelayOptions relay = {};
+  retry::TopicNames topics = {};
+
+  std::string file = {};  // that was read; empty: there was none
+  /// Where each key was set: "oncemark.toml line 3, column 1" or "environment variable ONCEMARK_…".
+  std::map<std::string, std::string, std::less<>> origins = {};
+
+  /// Where `key` was set, or "default".
+  [[nodiscard]] std::string_view origin_of(std::string_view key) const;
+};
+
+}  // namespace oncemark::config

@@ -1,0 +1,182 @@
+#include <cmath>
+#include <iostream>
+
+#include <oncemark/ledger/transitions.hpp>
+
+#include "dlq.hpp"
+#include "messages.hpp"
+#include "selection.hpp"
+
+namespace oncemark::tools {
+namespace {
+
+using dead_letter::Letter;
+using dead_letter::LetterTopic;
+using dead_letter::ReplayJob;
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
+// ---- topics ----
+
+struct TopicsFlags {};
+
+std::string age(Time then, Time now) { return short_duration(duration_cast<milliseconds>(now - then)); }
+
+int show_topics(const Globals& globals, const TopicsFlags&) {
+  const Letters letters(globals);
+  const auto [topics, now] = letters.pool->transact([](mysql::Transaction& tx) {
+    return std::pair(dead_letter::letter_topics(tx), ledger::database_now(tx));
+  });
+  Table table({{"CONSUMER"},
+               {"TOPIC"},
+               {"DLQ TOPIC"},
+               {"DEAD", Table::Align::right},
+               {"REPLAYING", Table::Align::right},
+               {"OTHER", Table::Align::right},
+               {"OLDEST", Table::Align::right},
+               {"TOP ERROR"}});
+  for (const LetterTopic& topic : topics) {
+    if (globals.json) {
+      print_json({{"consumer", topic.consumer},
+                  {"topic", topic.origin_topic},
+                  {"dlq_topic", topic.dlq_topic},
+                  {"dead", topic.dead},
+                  {"replaying", topic.replaying},
+                  {"other", topic.other},
+                  {"oldest", topic.oldest ? to_json(*topic.oldest) : Json()},
+                  {"top_error", topic.dead > 0 ? to_json(Bytes(topic.top_error)) : Json()},
+                  {"top_error_count", topic.top_error_count}});
+      continue;
+    }
+    std::string error = "-";
+    if (topic.dead > 0 && topic.top_error_count > 0) {
+      error = topic.top_error + " (" + std::to_string(std::lround(100.0 * static_cast<double>(topic.top_error_count) /
+                                                                  static_cast<double>(topic.dead))) +
+              "%)";
+    }
+    table.add({topic.consumer, topic.origin_topic, topic.dlq_topic, grouped(topic.dead), grouped(topic.replaying),
+               grouped(topic.other), topic.oldest ? age(*topic.oldest, now) : "-", error});
+  }
+  if (!globals.json) std::cout << table.str();
+  if (topics.empty()) say("No dead letters.");
+  return kDone;
+}
+
+// ---- list ----
+
+struct ListFlags {
+  SelectionFlags selection;
+  std::string state = "dead";
+  std::uint64_t before = 0;
+};
+
+int list_letters(const Globals& globals, const ListFlags& flags) {
+  const std::uint64_t limit = flags.selection.limit.value_or(50);
+  if (limit == 0 || limit > 100'000) throw UsageError("--limit must be from 1 to 100000");
+  std::optional<dead_letter::LetterState> state;
+  if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
+
+  const Letters letters(globals);
+  const auto found = letters.pool->transact([&](mysql::Transaction& tx) {
+    dead_letter::Selection selection = flags.selection.selection(ledger::database_now(tx));
+    selection.state = state;
+    if (flags.before > 0) selection.last_id = flags.before - 1;
+    return dead_letter::find_letters(tx, selection, limit, dead_letter::Detail::summary,
+                                     dead_letter::Order::newest_first);
+  });
+  Table table({{"ID", Table::Align::right},
+               {"STATE"},
+               {"CONSUMER"},
+               {"MESSAGE ID", Table::Align::left, 48},
+               {"RECORD"},
+               {"LIFE", Table::Align::right},
+               {"ATTEMPTS", Table::Align::right},
+               {"DIED AT"},
+               {"FINGERPRINT"},
+               {"ERROR", Table::Align::left, 100}});
+  for (const Letter& letter : found) {
+    if (globals.json) print_json(letter_json(letter));
+    table.add({std::to_string(letter.id), std::string(to_string(letter.state)), letter.consumer, letter.message.id,
+               letter.message.origin.str(), std::to_string(letter.message.life), std::to_string(letter.attempts),
+               short_time(letter.died_at), letter.fingerprint, letter.error_class + ": " + letter.error_text});
+  }
+  if (!globals.json) std::cout << table.str();
+  if (found.empty()) {
+    say("No letters match.");
+  } else if (found.size() == limit) {
+    say("Older ones: the same with --before " + std::to_string(found.back().id));
+  }
+  return kDone;
+}
+
+// ---- jobs ----
+
+struct JobsFlags {
+  std::optional<std::string> consumer = {};
+  std::uint64_t limit = 20;
+};
+
+int list_jobs(const Globals& globals, const JobsFlags& flags) {
+  const Letters letters(globals);
+  const auto jobs = dead_letter::replay_jobs(*letters.pool, flags.consumer, flags.limit);
+  Table table({{"JOB", Table::Align::right},
+               {"CONSUMER"},
+               {"STATE"},
+               {"SELECTED", Table::Align::right},
+               {"REPLAYED", Table::Align::right},
+               {"SKIPPED", Table::Align::right},
+               {"RATE", Table::Align::right},
+               {"STARTED"},
+               {"LAST CHANGE"},
+               {"OPERATOR", Table::Align::left, 40},
+               {"REASON", Table::Align::left, 80}});
+  for (const ReplayJob& job : jobs) {
+    if (globals.json) print_json(job_json(job));
+    table.add({std::to_string(job.id), job.consumer, job.state, grouped(job.selected), grouped(job.replayed),
+               grouped(job.skipped), rate_text(job.rate), short_time(job.created_at), short_time(job.updated_at),
+               job.operator_name, job.reason});
+  }
+  if (!globals.json) std::cout << table.str();
+  if (jobs.empty()) say("No replay has been run yet.");
+  for (const ReplayJob& job : jobs) {
+    if (job.state == "interrupted" || job.state == "stopped") {
+      say("Next: dlq-replay run --resume " + std::to_string(job.id));
+      break;
+    }
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_topics_verb(CLI::App& parent, Program& program) {
+  CLI::App& verb = add_verb(parent, "topics", "how many letters there are, by consumer and topic",
+                            "  dlq-replay topics\n  dlq-replay topics --json | jq 'select(.dead > 0)'");
+  on_chosen(verb, program, std::make_shared<TopicsFlags>(), show_topics);
+}
+
+void add_list_verb(CLI::App& parent, Program& program) {
+  CLI::App& verb = add_verb(parent, "list", "letters, the newest first",
+                            "  dlq-replay list --consumer shipping --since 2h\n"
+                            "  dlq-replay list --fingerprint 9f2c --limit 200\n"
+                            "  dlq-replay list --state any --message-id o-42");
+  auto flags = std::make_shared<ListFlags>();
+  flags->selection.add_to(verb);
+  verb.add_option("--state", flags->state,
+                  "dead (default), replaying, replayed, resolved, archived, discarded, or any")
+      ->type_name("STATE");
+  verb.add_option("--limit", flags->selection.limit, "at most so many (default 50)")->type_name("N");
+  verb.add_option("--before", flags->before, "only those with a lower letter id: the next page")->type_name("ID");
+  on_chosen(verb, program, std::move(flags), list_letters);
+}
+
+void add_jobs_verb(CLI::App& parent, Program& program) {
+  CLI::App& verb = add_verb(parent, "jobs", "replays that were run, the newest first",
+                            "  dlq-replay jobs\n  dlq-replay jobs --consumer shipping --json");
+  auto flags = std::make_shared<JobsFlags>();
+  verb.add_option("--consumer", flags->consumer, "of this consumer")->type_name("NAME");
+  verb.add_option("--limit", flags->limit, "at most so many (default 20)")->type_name("N")->check(CLI::Range(1, 10'000));
+  on_chosen(verb, program, std::move(flags), list_jobs);
+}
+
+}  // namespace oncemark::tools

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <oncemark/config/settings.hpp>
+#include <oncemark/mysql/pool.hpp>
+
+namespace oncemark::tools {
+
+/// How every program ends. Also 128 + the signal, when one stopped it after a checkpoint.
+enum ExitCode : int {
+  kDone = 0,         // everything that was asked for, also when there was nothing to do
+  kFailed = 1,       // a bug, or input and output
+  kUsage = 2,        // wrong command line or configuration
+  kPartly = 3,       // finished, but some letters could not be replayed
+  kUnhealthy = 4,    // `status` found something to do
+  kNothing = 5,      // nothing matched, with --fail-if-empty
+  kRefused = 6,      // needs a confirmation
+  kUnreachable = 7,  // database or broker away; nothing or a part was done
+  kLocked = 8,       // another run is at work
+};
+
+/// Wrong use of the command line: ends with kUsage.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Something that needs a person's confirmation first: ends with kRefused.
+class RefusedError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What the flags that every command takes have been set to.
+struct Globals {
+  std::string config;  // empty: searched for
+  bool json = false;
+
+  [[nodiscard]] config::Settings settings() const;
+};
+
+/// The command line while it is being defined. A verb's callback puts its action into `chosen`.
+struct Program {
+  Globals globals;
+  std::function<int()> chosen;
+};
+
+/// Adds a verb to `parent` with help text and examples.
+CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string& description,
+                   const std::string& examples);
+
+void add_dlq_verbs(CLI::App& parent, Program& program);
+void add_relay_verbs(CLI::App& parent, Program& program);
+void add_schema_verbs(CLI::App& parent, Program& program);
+
+/// Connections for a tool: an error in the settings says where the setting stands.
+[[nodiscard]] std::unique_ptr<mysql::Pool> open_pool(const config::Settings& settings);
+/// Does what uses the database first: an error that the settings may be to blame for says where they stand.
+void first_contact(const config::Settings& settings, const std::function<void()>& work);
+
+/// Prints "error: …" for the exception that is being handled; the exit code for it.
+int report_current_exception() noexcept;
+
+/// Text and exit code of an exception, for programs that have to say it in another form.
+struct Failure {
+  int exit_code = kFailed;
+  std::string text;
+};
+[[nodiscard]] Failure failure_of_current_exception() noexcept;
+
+}  // namespace oncemark::tools

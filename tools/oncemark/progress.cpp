@@ -1,0 +1,82 @@
+#include "progress.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "messages.hpp"
+#include "output.hpp"
+
+namespace oncemark::tools {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kFrame{100};
+constexpr milliseconds kLine{5'000};
+constexpr std::uint64_t kBar = 20;  // characters
+
+std::size_t columns() {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::string fixed(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", number);
+  return text;
+}
+
+std::uint64_t done(const dead_letter::ReplayJob& job) { return job.replayed + job.skipped; }
+
+}  // namespace
+
+Progress::Progress(Form form, const dead_letter::ReplayJob& at_start)
+    : form_(form), done_at_start_(done(at_start)), began_(steady_clock::now()) {
+  if (form_ != Form::animated) drawn_at_ = began_;
+}
+
+Progress::~Progress() { show_progress({}); }
+
+milliseconds Progress::elapsed() const {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - began_);
+}
+
+void Progress::update(const dead_letter::ReplayJob& job) {
+  const auto now = steady_clock::now();
+  if (now - drawn_at_ < (form_ == Form::animated ? kFrame : kLine)) return;
+  drawn_at_ = now;
+  draw(job);
+}
+
+void Progress::draw(const dead_letter::ReplayJob& job) {
+  const double seconds = std::max(0.001, std::chrono::duration<double>(steady_clock::now() - began_).count());
+  const double rate = static_cast<double>(done(job) - done_at_start_) / seconds;
+  const std::uint64_t left = job.selected > done(job) ? job.selected - done(job) : 0;
+  const milliseconds eta(rate > 0 ? static_cast<std::int64_t>(std::min(1e15, 1e3 * static_cast<double>(left) / rate)) : 0);
+  if (form_ == Form::json) {
+    print_json({{"event", "progress"},
+                {"job", job.id},
+                {"selected", job.selected},
+                {"replayed", job.replayed},
+                {"skipped", job.skipped},
+                {"rate", rate},
+                {"eta_seconds", std::chrono::duration<double>(eta).count()}});
+    return;
+  }
+  const std::string counts = grouped(done(job)) + "/" + grouped(job.selected) + "  " + fixed(rate) + "/s  ETA " +
+                             short_duration(eta) + "  skipped " + grouped(job.skipped);
+  if (form_ == Form::lines) {
+    say("replay job " + std::to_string(job.id) + ": " + counts);
+    return;
+  }
+  const std::uint64_t full = job.selected > 0 ? std::min(kBar, kBar * done(job) / job.selected) : kBar;
+  const std::string line = "replay [" + std::string(full, '#') + std::string(kBar - full, '.') + "] " + counts;
+  show_progress(line.substr(0, columns() - 1));
+}
+
+}  // namespace oncemark::tools

@@ -1,0 +1,114 @@
+#include <algorithm>
+#include <deque>
+#include <memory>
+
+#include <oncemark/core/backoff.hpp>
+#include <oncemark/core/error.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/core/loop.hpp>
+#include <oncemark/core/signals.hpp>
+#include <oncemark/kafka/producer.hpp>
+#include <oncemark/mysql/migration.hpp>
+#include <oncemark/observe/log.hpp>
+#include <oncemark/outbox/relay.hpp>
+
+#include "output.hpp"
+#include "program.hpp"
+
+namespace oncemark::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kReportEvery = 60s;
+constexpr Backoff kWait{.initial = 500ms, .factor = 2.0, .cap = 10s, .jitter = 0.2};
+
+/// One relay with the producer that belongs to it alone.
+struct Running {
+  Running(mysql::Pool& pool, const config::Settings& settings, std::string relay_name)
+      : name(std::move(relay_name)), producer(settings.kafka), relay(pool, producer, named(settings.relay, name)) {}
+
+  static outbox::RelayOptions named(outbox::RelayOptions options, const std::string& relay_name) {
+    options.name = relay_name;
+    return options;
+  }
+
+  std::string name;
+  kafka::Producer producer;
+  outbox::Relay relay;
+};
+
+/// Waits for the database to come up. Wrong settings end it by an exception; false when stopped.
+bool await_database(const config::Settings& settings, mysql::Pool& pool, std::stop_token stop) {
+  for (int failures = 1;; ++failures) {
+    try {
+      first_contact(settings, [&] { mysql::require_schema(pool); });
+      return true;
+    } catch (const Error& error) {
+      if (!error.retryable()) throw;
+      log(LogLevel::warn, "waiting for the database", {{"failures", failures}, {"text", error.what()}});
+    }
+    if (!wait_for(stop, delay_after(kWait, failures, random_token()))) return false;
+  }
+}
+
+void report(const std::deque<Running>& relays, std::string_view text) {
+  for (const Running& running : relays) {
+    const outbox::RelayCounts counts = running.relay.counts();
+    log(LogLevel::info, text,
+        {{"relay", running.name},
+         {"sent", counts.sent},
+         {"refused", counts.refused},
+         {"dead", counts.dead},
+         {"shards", counts.shards}});
+  }
+}
+
+int run_relays(const Globals& globals, std::vector<std::string> names) {
+  const StopOnSignal signals;  // before any other thread
+  config::Settings settings = globals.settings();
+  if (names.empty()) names.push_back(settings.relay.name);
+  // Each relay borrows one connection at a time, beside the one that holds its lease.
+  settings.mysql.size = std::max(settings.mysql.size, names.size() + 1);
+  const auto pool = open_pool(settings);
+  if (!await_database(settings, *pool, signals.token())) return kDone;
+
+  std::deque<Running> relays;  // its elements never move
+  for (const std::string& name : names) relays.emplace_back(*pool, settings, name);
+  log(LogLevel::info, "relaying",
+      {{"relays", relays.size()}, {"mysql", settings.mysql.url}, {"schema", settings.mysql.schema},
+       {"brokers", settings.kafka.brokers}});
+  while (wait_for(signals.token(), kReportEvery)) report(relays, "relay so far");
+
+  for (Running& running : relays) running.relay.stop();
+  report(relays, "relay stopped");
+  if (globals.json) {
+    for (const Running& running : relays) {
+      const outbox::RelayCounts counts = running.relay.counts();
+      print_json({{"relay", running.name},
+                  {"sent", counts.sent},
+                  {"refused", counts.refused},
+                  {"dead", counts.dead}});
+    }
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_relay_verbs(CLI::App& parent, Program& program) {
+  CLI::App& run = add_verb(parent, "run", "run until SIGINT or SIGTERM; waits for database and broker when they are away",
+                           "  outbox-relay run                       # the relay named in [relay] name, or \"main\"\n"
+                           "  outbox-relay run --name main --name shipping\n"
+                           "\nLogs go to standard error (ONCEMARK_LOG=debug|info|warn|error). Any number of processes\n"
+                           "may run a relay of one name: they share its work.");
+  auto names = std::make_shared<std::vector<std::string>>();
+  run.add_option("-n,--name", *names, "whose rows to send; may be given several times")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  run.callback([&program, names] {
+    program.chosen = [&program, names] { return run_relays(program.globals, *names); };
+  });
+}
+
+}  // namespace oncemark::tools
