@@ -145,14 +145,15 @@ void Consumer::State::check_doubtful_topics() {
   }
 }
 
-// rd_kafka_consumer_close() has no bound, so its parts are used instead.
+// rd_kafka_consumer_close() has no bound, so its parts are used instead. Callbacks are served by consuming:
+// rd_kafka_queue_poll_callback() aborts the process when it meets a record that was fetched meanwhile.
 void Consumer::State::leave_group() {
   const QueueHandle events(rd_kafka_queue_new(client.get()));
   const ErrorHandle refused(rd_kafka_consumer_close_queue(client.get(), events.get()));
   auto until = Steady::now() + kCloseBound;
   while (!refused && !rd_kafka_consumer_closed(client.get()) && Steady::now() < until) {
     const std::size_t before = membership->rebalances();
-    rd_kafka_queue_poll_callback(events.get(), 100);
+    const MessageHandle unwanted(rd_kafka_consume_queue(events.get(), 10));
     if (membership->rebalances() != before) until = Steady::now() + kCloseBound;
   }
   membership->lose_all();  // does nothing when all went well

@@ -19,6 +19,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kStartBound{5'000};  // inside a rebalance
 constexpr milliseconds kRetryBound{2'000};  // at a poll after one that failed
+constexpr milliseconds kRetryPause{250};
 constexpr milliseconds kCommitBound{10'000};
 constexpr int kTriesAtOnePlace = 3;
 
@@ -92,7 +93,9 @@ void Membership::read_nothing() noexcept {
 }
 
 void Membership::retry_pending() {
-  if (pending_.empty() || rd_kafka_assignment_lost(client_)) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (pending_.empty() || now < next_retry_ || rd_kafka_assignment_lost(client_)) return;
+  next_retry_ = now + kRetryPause;
   try {
     start_pending(kRetryBound);
   } catch (const Error& error) {

@@ -72,6 +72,7 @@ class Membership final : public ClientLog {
   RebalanceListener* listener_ = nullptr;
   std::vector<TopicPartition> pending_;
   std::vector<TopicPartition> assigned_;
+  std::chrono::steady_clock::time_point next_retry_{};
   std::set<TopicPartition> paused_;
   std::map<TopicPartition, Trouble> troubles_;
   std::vector<Record> read_;

@@ -22,6 +22,7 @@ constexpr milliseconds kPatienceWhenStopping{2'000};
 constexpr std::size_t kBytesPerRead = 8u << 20;
 constexpr std::size_t kFirstRowsPerRead = 32;
 constexpr std::size_t kMaxRowsPerRead = 256;
+constexpr milliseconds kSlowRead{400};
 constexpr std::size_t kMaxSilences = 100'000;
 
 SteadyTime steady_now() noexcept { return std::chrono::steady_clock::now(); }
@@ -78,8 +79,10 @@ void Dispatch::hand_over(const std::vector<std::uint64_t>& ids, const std::stop_
   for (std::size_t begin = 0; begin < ids.size() && !stop.stop_requested();) {
     const std::size_t end = std::min(begin + rows_per_read_, ids.size());
     keep_alive_();
+    const SteadyTime asked = steady_now();
     const auto part = rows_.read({ids.begin() + static_cast<std::ptrdiff_t>(begin),
                                   ids.begin() + static_cast<std::ptrdiff_t>(end)});
+    adapt_reads(part, steady_now() - asked);
     for (const OutboxRow& row : part) {
       if (row.attempts > 0 || !row.defect.empty()) {
         flight_.add({.id = row.id, .key = row.key, .answer = Answer::refused, .error = {}});
@@ -89,7 +92,6 @@ void Dispatch::hand_over(const std::vector<std::uint64_t>& ids, const std::stop_
       flight_.add({.id = row.id, .key = row.key, .answer = Answer::none, .error = {}});
       ++handed_over_;
     }
-    adapt_reads(part);
     begin = end;
   }
 }
@@ -104,10 +106,14 @@ bool Dispatch::send(const OutboxRow& row, const std::stop_token& stop) {
   }
 }
 
-void Dispatch::adapt_reads(const std::vector<OutboxRow>& rows) {
+// Within the memory that the answer may take, and within the silence that the lease may bear.
+void Dispatch::adapt_reads(const std::vector<OutboxRow>& rows, std::chrono::nanoseconds took) {
+  if (rows.empty()) return;
   std::size_t bytes = 1;
   for (const OutboxRow& row : rows) bytes += row.record.payload.size();
-  rows_per_read_ = std::clamp<std::size_t>(kBytesPerRead * rows.size() / bytes, 1, kMaxRowsPerRead);
+  const std::size_t fitting = std::min(kBytesPerRead * rows.size() / bytes, 2 * rows_per_read_);
+  const std::size_t bearable = took > kSlowRead ? rows_per_read_ / 2 : kMaxRowsPerRead;
+  rows_per_read_ = std::clamp<std::size_t>(std::min(fitting, bearable), 1, kMaxRowsPerRead);
 }
 
 void Dispatch::collect(const std::stop_token& stop) {
@@ -180,6 +186,7 @@ void Dispatch::try_alone(FlightRow& row, const std::stop_token& stop) {
 
 void Dispatch::hold_against(const OutboxRow& row, const std::string& error) {
   const int attempts = row.attempts + 1;
+  const LogLevel level = attempts == 1 ? LogLevel::warn : LogLevel::debug;
   const std::string number = std::to_string(row.id);
   ++counts_.refused;
   metrics_.count(metric::kRelayRefused, {{"relay", options_.name}}, 1);
@@ -187,7 +194,7 @@ void Dispatch::hold_against(const OutboxRow& row, const std::string& error) {
   if (attempts < options_.max_attempts) {
     rows_.mark_failing({row.id}, delay_after(options_.backoff, attempts, random_token()), error,
                        RelayRows::Attempt::counted);
-    log(LogLevel::warn, "the broker refused an outbox row; its key waits until the row is tried again",
+    log(level, "the broker refused an outbox row; its key waits until the row is tried again",
         {{"relay", options_.name}, {"row", number}, {"message_id", row.message_id}, {"topic", row.record.topic},
          {"attempts", attempts}, {"error", error}});
     return;

@@ -59,7 +59,7 @@ class Dispatch final {
  private:
   void hand_over(const std::vector<std::uint64_t>& ids, const std::stop_token& stop);
   bool send(const OutboxRow& row, const std::stop_token& stop);
-  void adapt_reads(const std::vector<OutboxRow>& rows);
+  void adapt_reads(const std::vector<OutboxRow>& rows, std::chrono::nanoseconds took);
   void collect(const std::stop_token& stop);
   std::size_t take_reports(std::chrono::milliseconds wait);
   void resolve(Round& round, const std::stop_token& stop);

@@ -9,6 +9,7 @@
 #include <oncemark/core/error.hpp>
 #include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
+#include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/outbox/shards.hpp>
@@ -94,6 +95,7 @@ struct Relay::State {
   void round(const std::stop_token& stop);
   void hold_shards();
   void keep_lease();
+  bool is_still_ours();
   void judge(const Round& result);
   void give_up_round() noexcept;
   void try_later();
@@ -157,7 +159,20 @@ void Relay::State::round(const std::stop_token& stop) {
   }
   next_poll = {};
   interval = options.poll_interval;
+  if (!is_still_ours()) return;
   judge(dispatch.run(ids, stop));
+}
+
+// A poll over very many rows that wait can outlast the lease. Giving up the round for it would repeat that for ever.
+bool Relay::State::is_still_ours() {
+  const std::vector<int> polled = shards;
+  try {
+    keep_lease();
+  } catch (const mysql::MysqlError&) {
+    has_lease = false;
+    hold_shards();
+  }
+  return shards == polled;
 }
 
 // Nothing is in flight when this is called.

@@ -19,6 +19,7 @@ using mysql::Row;
 constexpr std::size_t kIdsPerStatement = 512;
 constexpr std::size_t kLastErrorBytes = 1'024;  // what the column holds
 constexpr int kContentionTries = 3;
+constexpr std::size_t kPromotedAtOnce = 1'000;
 
 enum Kind : int { pending, failing, waiting };
 
@@ -111,13 +112,14 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
   params.emplace_back(limit);
   params.emplace_back(relay_);
   params.emplace_back(relay_);
+  params.emplace_back(kPromotedAtOnce);
   const mysql::Rows rows = query(
       "(SELECT 0 AS kind, id, 1 AS is_due FROM outbox_message FORCE INDEX (to_send) "
       "WHERE relay = ? AND status = 'pending'" + shard_condition + " ORDER BY id LIMIT ?) "
       "UNION ALL (SELECT 1, id, available_at <= UTC_TIMESTAMP(6) FROM outbox_message FORCE INDEX (to_wait) "
       "WHERE relay = ? AND status = 'failing') "
       "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (to_wait) "
-      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) LIMIT 1)",
+      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?)",
       params);
 
   Peek found;
@@ -131,18 +133,20 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
         found.failing.push_back({id, row.get<bool>(2)});
         break;
       default:
-        found.has_due_waiting = true;
+        found.due.push_back(id);
     }
   }
   std::sort(found.pending.begin(), found.pending.end());
   return found;
 }
 
-std::uint64_t RelayRows::promote(std::size_t limit) {
-  return execute(
-      "UPDATE outbox_message FORCE INDEX (to_wait) SET status = 'pending' "
-      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?",
-      {relay_, limit});
+void RelayRows::promote(const std::vector<std::uint64_t>& ids) {
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(part, params);
+    execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'pending' WHERE " + condition +
+            " AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6)", params);
+  });
 }
 
 std::vector<RowKey> RelayRows::keys(const std::vector<std::uint64_t>& ids) {

@@ -26,7 +26,7 @@ struct FailingRow {
 struct Peek {
   std::vector<std::uint64_t> pending;  // ids of the shards asked for, ascending, at most the limit
   std::vector<FailingRow> failing;     // all of this relay, whatever their shard
-  bool has_due_waiting = false;
+  std::vector<std::uint64_t> due;      // waiting rows whose time has come, the longest due first, whatever their shard
 };
 
 struct RowKey {
@@ -58,8 +58,8 @@ class RelayRows final {
   RelayRows(mysql::Pool& pool, std::string relay) : pool_(pool), relay_(std::move(relay)) {}
 
   [[nodiscard]] Peek peek(const std::vector<int>& shards, std::size_t limit);
-  /// Turns at most `limit` waiting rows that are due into pending ones, whatever their shard.
-  std::uint64_t promote(std::size_t limit);
+  /// Turns waiting rows that are due into pending ones. By id, because a scan would wait for rows not committed yet.
+  void promote(const std::vector<std::uint64_t>& ids);
   /// Keys of those of the rows that still exist, by ascending id.
   [[nodiscard]] std::vector<RowKey> keys(const std::vector<std::uint64_t>& ids);
   /// Those of the rows that are still unsent, by ascending id.

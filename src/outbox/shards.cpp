@@ -97,7 +97,7 @@ struct ShardLease::State {
       seat = seats->take(*connection);
       create_shards(*connection, relay);
     });
-    retry_after = kFirstRetry;
+    share = 0;
     is_counted = false;
   }
 
@@ -121,7 +121,7 @@ struct ShardLease::State {
   int live = 1;
   bool is_counted = false;  // `live` is of this take() or of a keep() since the last one
   std::vector<int> held;
-  std::size_t share = kShards;  // when held was taken
+  std::size_t share = 0;        // when held was taken; 0 before
   SteadyTime heard{};           // when the last answered request was sent
   SteadyTime taken{};
   milliseconds retry_after = kFirstRetry;  // while less than the share is held

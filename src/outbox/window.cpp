@@ -5,7 +5,6 @@
 namespace oncemark::outbox {
 namespace {
 
-constexpr std::size_t kPromotedAtOnce = 1'000;
 constexpr std::size_t kAskedAtOnce = 512;
 
 }  // namespace
@@ -29,8 +28,8 @@ std::vector<std::uint64_t> Window::look(const std::vector<int>& shards) {
   bool may_promote = true;
   for (std::size_t limit = batch_ + gate_.waiting();;) {
     const Peek peek = rows_.peek(shards, limit);
-    if (peek.has_due_waiting && may_promote) {
-      rows_.promote(kPromotedAtOnce);
+    if (!peek.due.empty() && may_promote) {
+      rows_.promote(peek.due);
       may_promote = false;
       continue;
     }

@@ -17,9 +17,7 @@ namespace detail {
 struct Destroy {
   void operator()(rd_kafka_t* client) const { rd_kafka_destroy(client); }
   void operator()(rd_kafka_message_t* message) const { rd_kafka_message_destroy(message); }
-  void operator()(rd_kafka_topic_partition_list_t* list) const {
-    rd_kafka_topic_partition_list_destroy(list);
-  }
+  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
   void operator()(const rd_kafka_metadata_t* metadata) const { rd_kafka_metadata_destroy(metadata); }
   void operator()(rd_kafka_topic_t* topic) const { rd_kafka_topic_destroy(topic); }
 };
@@ -30,12 +28,10 @@ using Owned = std::unique_ptr<Object, Destroy>;
 inline Owned<rd_kafka_t> make_reader(const std::string& brokers) {
   char text[512];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
-  for (const auto& [name, value] : {std::pair{"bootstrap.servers", brokers.c_str()},
-                                    std::pair{"group.id", "oncemark-test-reader"},
-                                    std::pair{"enable.auto.commit", "false"},
-                                    std::pair{"enable.partition.eof", "true"},
-                                    std::pair{"isolation.level", "read_uncommitted"},
-                                    std::pair{"fetch.wait.max.ms", "10"}}) {
+  for (const auto& [name, value] :
+       {std::pair{"bootstrap.servers", brokers.c_str()}, std::pair{"group.id", "oncemark-test-reader"},
+        std::pair{"enable.auto.commit", "false"}, std::pair{"enable.partition.eof", "true"},
+        std::pair{"isolation.level", "read_uncommitted"}, std::pair{"fetch.wait.max.ms", "10"}}) {
     if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK) {
       throw std::runtime_error(text);
     }

@@ -18,8 +18,7 @@ namespace oncemark::testing {
 /// Makes a topic of a name of its own on the stack's broker, and gives the name.
 [[nodiscard]] inline std::string unique_topic(std::int32_t partitions = 1, kafka::Properties config = {}) {
   const std::string name = unique_name("topic");
-  kafka::Admin(Stack::brokers())
-      .create({{.name = name, .partitions = partitions, .config = std::move(config)}});
+  kafka::Admin(Stack::brokers()).create({{.name = name, .partitions = partitions, .config = std::move(config)}});
   return name;
 }
 

@@ -325,8 +325,8 @@ class Demo:
         self.shipping.command = self.shipping_command("--fixed")
         self.shipping.start()
         self.screen.event(f"shipping service started with --fixed, pid {self.shipping.process.pid}")
-        command = [self.tools / "dlq-replay", "run", "--consumer", CONSUMER, "--yes", "--reason", "address fixed"]
-        self.screen.event("dlq-replay " + " ".join(command[1:-1]) + f" '{command[-1]}'")
+        command = [self.tools / "dlq-replay", "run", "--consumer", CONSUMER, "--topic", TOPIC, "--yes", "--reason", "fixed"]
+        self.screen.event("dlq-replay " + " ".join(command[1:]))
         self.run(command)
         for _ in self.until_settled():
             pass
@@ -404,7 +404,7 @@ def main():
         demo = Demo(parser.parse_args(), os.environ)
         demo.main()
         return 0
-    except Failed as failure:
+    except (Failed, OSError) as failure:
         if demo:
             demo.screen.clear()
         print(f"demo: {failure}", file=sys.stderr)

@@ -100,6 +100,14 @@ TEST_F(MigrationTest, RefusesADatabaseThatNeedsANewerLibrary) {
   EXPECT_THAT(refusal(), ::testing::AllOf(::testing::HasSubstr("V900__new.sql"), ::testing::HasSubstr("990000")));
 }
 
+// A proxy's CLIENT_FOUND_ROWS makes an UPDATE that changes nothing affect a row; so does this trigger.
+TEST_F(MigrationTest, RefusesAConnectionOnWhichAnUnchangedRowCountsAsAffected) {
+  apply_migrations(pool_);
+  change("CREATE TRIGGER touch BEFORE UPDATE ON oncemark_schema FOR EACH ROW SET NEW.applied_at = UTC_TIMESTAMP(6)");
+
+  EXPECT_THAT(refusal(), ::testing::HasSubstr("CLIENT_FOUND_ROWS"));
+}
+
 TEST_F(MigrationTest, DrawsAnEpochThatDiffersFromDatabaseToDatabase) {
   const auto epoch = [](Pool& pool) {
     apply_migrations(pool);

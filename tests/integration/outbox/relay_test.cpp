@@ -85,6 +85,19 @@ TEST_F(RelayTest, SendsADelayedDraftOnceItIsDueAndNotBefore) {
             1u);
 }
 
+TEST_F(RelayTest, DoesNotWaitForADelayedDraftThatIsNotCommitted) {
+  const mysql::Pool::Lease connection = pool_.acquire();
+  mysql::UnitOfWork slow(*connection);
+  append(slow.tx(), {.topic = "t", .id = "open", .delay = 1ms});
+  Relay relay(pool_, broker_, quick());
+  put({{.topic = "t", .id = "due", .delay = 50ms}});
+
+  EXPECT_TRUE(eventually(900ms, [&] { return broker_.acked_count() == 1; }));
+
+  slow.commit();
+  EXPECT_TRUE(eventually(5s, [&] { return broker_.acked_count() == 2; }));
+}
+
 TEST_F(RelayTest, KeepsTheOrderOfEachKeyOverManyRounds) {
   broker_.set_capacity(5);
   RelayOptions options = quick();

@@ -49,6 +49,7 @@ TEST(Backoff, DrawsOnlyItsShareAtRandom) {
   EXPECT_EQ(delay_after(backoff, 1, kLowest), 100ms);
   EXPECT_EQ(delay_after(backoff, 1, kHighest / 2), 75ms);
   EXPECT_EQ(delay_after(backoff, 1, kHighest), 51ms);
+  EXPECT_EQ(delay_after(backoff, 100, kHighest), 501ms);
 }
 
 TEST(Backoff, StaysInItsRangeForAnyBits) {

@@ -1,6 +1,6 @@
 #include <oncemark/core/loop.hpp>
 
-#include <optional>
+#include <atomic>
 
 #include <gtest/gtest.h>
 
@@ -13,10 +13,10 @@ using std::chrono::milliseconds;
 /// Counts events of another thread and waits for them.
 class Events {
  public:
-  void add() {
+  int add() {
     const std::lock_guard lock(mutex_);
-    ++count_;
     changed_.notify_all();
+    return ++count_;
   }
 
   bool await(int count) {
@@ -52,17 +52,34 @@ TEST(Loop, WaitsAsLongAsTheWorkSays) {
   EXPECT_GE(std::chrono::steady_clock::now() - start, 40ms);
 }
 
-TEST(Loop, CutsAWaitShortWhenNudged) {
+TEST(Loop, WaitsForANudgeHoweverLongTheWaitWouldBe) {
   Events rounds;
+  std::atomic<bool> is_nudged = false;
+  std::atomic<bool> was_nudged = false;
   Loop loop([&](std::stop_token) {
+    was_nudged = is_nudged.load();
     rounds.add();
     return milliseconds::max();
   });
   ASSERT_TRUE(rounds.await(1));
 
+  is_nudged = true;
   loop.nudge();
 
-  EXPECT_TRUE(rounds.await(2));
+  ASSERT_TRUE(rounds.await(2));
+  EXPECT_TRUE(was_nudged);
+}
+
+TEST(Loop, SpendsANudgeOnOneRound) {
+  Events rounds;
+  Loop loop([&](std::stop_token) { return rounds.add() == 1 ? milliseconds(1h) : 20ms; });
+  ASSERT_TRUE(rounds.await(1));
+  const auto start = std::chrono::steady_clock::now();
+
+  loop.nudge();
+
+  ASSERT_TRUE(rounds.await(4));
+  EXPECT_GE(std::chrono::steady_clock::now() - start, 40ms);
 }
 
 TEST(Loop, RemembersANudgeThatCameDuringTheWork) {
@@ -120,11 +137,19 @@ TEST(WaitFor, SaysWhetherTheTimePassedOrTheStopCame) {
   EXPECT_FALSE(wait_for(source.get_token(), milliseconds::max()));
 }
 
-TEST(WaitFor, WakesWhenAnotherThreadAsksForTheStop) {
+TEST(WaitFor, WakesWhenAnotherThreadAsksForTheStopHoweverLongTheTime) {
   std::stop_source source;
-  std::jthread stopper([&] { source.request_stop(); });
+  Events begun;
+  std::atomic<bool> is_stopping = false;
+  std::jthread waiter([&] {
+    begun.add();
+    EXPECT_FALSE(wait_for(source.get_token(), milliseconds::max()));
+    EXPECT_TRUE(is_stopping);
+  });
+  ASSERT_TRUE(begun.await(1));
 
-  EXPECT_FALSE(wait_for(source.get_token(), milliseconds::max()));
+  is_stopping = true;
+  source.request_stop();
 }
 
 }  // namespace

@@ -46,8 +46,7 @@ TEST_F(ClientLogTest, NeverRaisesMoreThanAWarning) {
   log_.write(LOG_WARNING, "C", "c");
   log_.write(LOG_INFO, "D", "d");
 
-  EXPECT_THAT(lines_->levels,
-              ::testing::ElementsAre(LogLevel::warn, LogLevel::warn, LogLevel::warn, LogLevel::info));
+  EXPECT_THAT(lines_->levels, ::testing::ElementsAre(LogLevel::warn, LogLevel::warn, LogLevel::warn, LogLevel::info));
 }
 
 TEST_F(ClientLogTest, LetsAFewLinesOfEachFacilityThrough) {

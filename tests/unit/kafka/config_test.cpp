@@ -226,11 +226,15 @@ TEST(ConsumerConf, RefusesAPollIntervalBelowTheSessionTimeout) {
 }
 
 TEST(MakeClient, NamesWhatDoesNotFitTogether) {
-  EXPECT_THAT(config_error([] { return std::make_unique<Producer>(ProducerOptions{
-                  .properties = {{"max.in.flight.requests.per.connection", "6"}}}); }),
+  EXPECT_THAT(config_error([] {
+                return std::make_unique<Producer>(
+                    ProducerOptions{.properties = {{"max.in.flight.requests.per.connection", "6"}}});
+              }),
               AllOf(HasSubstr("kafka.properties | "), HasSubstr("max.in.flight")));
-  EXPECT_THAT(config_error([] { return std::make_unique<Producer>(ProducerOptions{
-                  .properties = {{"security.protocol", "ssl"}, {"ssl.ca.location", "/nonexistent/ca.pem"}}}); }),
+  EXPECT_THAT(config_error([] {
+                return std::make_unique<Producer>(ProducerOptions{
+                    .properties = {{"security.protocol", "ssl"}, {"ssl.ca.location", "/nonexistent/ca.pem"}}});
+              }),
               HasSubstr("ssl.ca.location"));
 }
 

@@ -1,6 +1,14 @@
 #include <oncemark/kafka/producer.hpp>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <map>
+#include <memory>
+#include <system_error>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,12 +25,40 @@ using ::testing::IsEmpty;
 using namespace std::chrono_literals;
 using Steady = std::chrono::steady_clock;
 
+/// Takes connections and says nothing.
+class SilentServer {
+ public:
+  SilentServer() {
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof name;
+    auto* address = reinterpret_cast<sockaddr*>(&name);
+    if (bind(socket_, address, size) || listen(socket_, 8) || getsockname(socket_, address, &size)) {
+      throw std::system_error(errno, std::generic_category());
+    }
+    port_ = ntohs(name.sin_port);
+  }
+  ~SilentServer() { close(socket_); }
+  SilentServer(const SilentServer&) = delete;
+  SilentServer& operator=(const SilentServer&) = delete;
+
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  const int socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int port_ = 0;
+};
+
 class ProducerTest : public ::testing::Test {
  protected:
-  ProducerTest() { cluster_.create("orders"); }
+  static void SetUpTestSuite() { cluster_ = std::make_unique<MockCluster>(); }
+  static void TearDownTestSuite() { cluster_.reset(); }
+
+  ProducerTest() { cluster_->create(topic_); }
 
   ProducerOptions options(Properties properties = {}) const {
-    return {.brokers = cluster_.brokers(), .linger = 0ms, .properties = std::move(properties)};
+    return {.brokers = cluster_->brokers(), .linger = 0ms, .properties = std::move(properties)};
   }
 
   /// Reports until there are `count`, by token.
@@ -40,13 +76,17 @@ class ProducerTest : public ::testing::Test {
     while (producer.send(record, token) == Sent::queue_full) (void)producer.deliveries(10ms);
   }
 
-  MockCluster cluster_;
+  // One for all tests: the end of one takes a second.
+  static std::unique_ptr<MockCluster> cluster_;
+  const std::string topic_ = ::testing::UnitTest::GetInstance()->current_test_info()->name();
 };
+
+std::unique_ptr<MockCluster> ProducerTest::cluster_;
 
 TEST_F(ProducerTest, ReportsWhatTheBrokerAcked) {
   Producer producer(options());
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "a"}, 1), Sent::accepted);
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "b"}, 0xFFFF'FFFF'FFFF'FFFF), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "a"}, 1), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "b"}, 0xFFFF'FFFF'FFFF'FFFF), Sent::accepted);
 
   const auto reports = collect(producer, 2);
 
@@ -66,13 +106,13 @@ TEST_F(ProducerTest, ReturnsAtOnceWhenNothingIsInFlight) {
 
 TEST_F(ProducerTest, KeepsNullAndEmptyApart) {
   Producer producer(options());
-  send(producer, {.topic = "orders", .key = nullptr, .payload = nullptr}, 1);
-  send(producer, {.topic = "orders", .key = "", .payload = nullptr}, 2);
-  send(producer, {.topic = "orders", .key = nullptr, .payload = ""}, 3);
-  send(producer, {.topic = "orders", .key = std::string("\0k", 2), .payload = std::string("\0\xff", 2)}, 4);
+  send(producer, {.topic = topic_, .key = nullptr, .payload = nullptr}, 1);
+  send(producer, {.topic = topic_, .key = "", .payload = nullptr}, 2);
+  send(producer, {.topic = topic_, .key = nullptr, .payload = ""}, 3);
+  send(producer, {.topic = topic_, .key = std::string("\0k", 2), .payload = std::string("\0\xff", 2)}, 4);
   (void)collect(producer, 4);
 
-  const auto records = testing::read_topic(cluster_.brokers(), "orders");
+  const auto records = testing::read_topic(cluster_->brokers(), topic_);
 
   ASSERT_EQ(records.size(), 4u);
   EXPECT_EQ(records[0].key, Bytes(nullptr));
@@ -88,10 +128,10 @@ TEST_F(ProducerTest, KeepsNullAndEmptyApart) {
 TEST_F(ProducerTest, KeepsHeadersAsTheyAre) {
   const Headers headers{{"b", "1"}, {"a", nullptr}, {"a", ""}, {"", "nameless"}, {"b", std::string("\0\xff", 2)}};
   Producer producer(options());
-  send(producer, {.topic = "orders", .headers = headers}, 1);
+  send(producer, {.topic = topic_, .headers = headers}, 1);
   (void)collect(producer, 1);
 
-  const auto records = testing::read_topic(cluster_.brokers(), "orders");
+  const auto records = testing::read_topic(cluster_->brokers(), topic_);
 
   ASSERT_EQ(records.size(), 1u);
   EXPECT_EQ(records[0].headers, headers);
@@ -99,14 +139,14 @@ TEST_F(ProducerTest, KeepsHeadersAsTheyAre) {
 
 TEST_F(ProducerTest, ReportsWhatTheBrokerRefuses) {
   Producer producer(options());
-  cluster_.answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE});
-  send(producer, {.topic = "orders", .payload = "a"}, 1);
+  cluster_->answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE});
+  send(producer, {.topic = topic_, .payload = "a"}, 1);
 
   const auto refused = collect(producer, 1).at(1);
-  send(producer, {.topic = "orders", .payload = "b"}, 2);
+  send(producer, {.topic = topic_, .payload = "b"}, 2);
 
   EXPECT_EQ(refused.status, DeliveryStatus::refused);
-  EXPECT_THAT(refused.error, HasSubstr("topic orders: MSG_SIZE_TOO_LARGE"));
+  EXPECT_THAT(refused.error, HasSubstr("topic " + topic_ + ": MSG_SIZE_TOO_LARGE"));
   EXPECT_THAT(refused.error, HasSubstr("max.message.bytes"));
   EXPECT_EQ(collect(producer, 1).at(2).status, DeliveryStatus::acked);  // one refusal does not end it
 }
@@ -114,7 +154,7 @@ TEST_F(ProducerTest, ReportsWhatTheBrokerRefuses) {
 TEST_F(ProducerTest, ReportsWhatTheClientRefuses) {
   Producer producer(options({{"message.max.bytes", "1000"}}));
 
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = std::string(2'000, 'x')}, 1), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = std::string(2'000, 'x')}, 1), Sent::accepted);
   EXPECT_EQ(producer.send({.topic = "no such name", .payload = "x"}, 2), Sent::accepted);
   EXPECT_EQ(producer.send({.topic = "", .payload = "x"}, 3), Sent::accepted);
   EXPECT_EQ(producer.send({.topic = std::string("orders\0x", 8), .payload = "x"}, 4), Sent::accepted);
@@ -126,7 +166,7 @@ TEST_F(ProducerTest, ReportsWhatTheClientRefuses) {
 }
 
 TEST_F(ProducerTest, ReportsAnUnknownTopicAndSendsOnceItExists) {
-  cluster_.set_topic_error("late", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+  cluster_->set_topic_error("late", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
   Producer producer(options({{"topic.metadata.propagation.max.ms", "100"}}));
   send(producer, {.topic = "late", .payload = "a"}, 1);
 
@@ -134,7 +174,7 @@ TEST_F(ProducerTest, ReportsAnUnknownTopicAndSendsOnceItExists) {
   EXPECT_EQ(refused.status, DeliveryStatus::refused);
   EXPECT_THAT(refused.error, HasSubstr("create the topic"));
 
-  cluster_.set_topic_error("late", RD_KAFKA_RESP_ERR_NO_ERROR);
+  cluster_->set_topic_error("late", RD_KAFKA_RESP_ERR_NO_ERROR);
   const auto until = Steady::now() + 10s;
   auto status = DeliveryStatus::refused;
   while (status == DeliveryStatus::refused && Steady::now() < until) {
@@ -147,29 +187,29 @@ TEST_F(ProducerTest, ReportsAnUnknownTopicAndSendsOnceItExists) {
 TEST_F(ProducerTest, SaysWhenItsQueueIsFull) {
   auto small = options();
   small.max_queued = 2;
-  cluster_.set_down();
+  cluster_->set_down();
   Producer producer(small);
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "a"}, 1), Sent::accepted);
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "b"}, 2), Sent::accepted);
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "c"}, 3), Sent::queue_full);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "a"}, 1), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "b"}, 2), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "c"}, 3), Sent::queue_full);
 
-  cluster_.set_up();
+  cluster_->set_up();
   (void)collect(producer, 2);
-  EXPECT_EQ(producer.send({.topic = "orders", .payload = "c"}, 3), Sent::accepted);
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "c"}, 3), Sent::accepted);
   EXPECT_EQ(collect(producer, 1).at(3).status, DeliveryStatus::acked);
 }
 
 TEST_F(ProducerTest, IsMadeAnewAfterAFatalError) {
   Producer producer(options());
   // A resend after a lost answer that the broker then calls out of order: fatal for an idempotent producer.
-  cluster_.answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                          RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER});
-  send(producer, {.topic = "orders", .payload = "a"}, 1);
+  cluster_->answer(MockCluster::kProduce,
+                   {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER});
+  send(producer, {.topic = topic_, .payload = "a"}, 1);
   const auto failed = collect(producer, 1).at(1);
   EXPECT_EQ(failed.status, DeliveryStatus::failed);
 
-  send(producer, {.topic = "orders", .payload = "a"}, 1);
-  send(producer, {.topic = "orders", .payload = "b"}, 2);
+  send(producer, {.topic = topic_, .payload = "a"}, 1);
+  send(producer, {.topic = topic_, .payload = "b"}, 2);
 
   const auto reports = collect(producer, 2);
   EXPECT_EQ(reports.at(1).status, DeliveryStatus::acked) << reports.at(1).error;
@@ -177,14 +217,14 @@ TEST_F(ProducerTest, IsMadeAnewAfterAFatalError) {
 }
 
 TEST_F(ProducerTest, ReportsEverythingInFlightWhenAFatalErrorStrikes) {
-  cluster_.create("other", 4);
+  cluster_->create("other", 4);
   auto slow = options();
   slow.linger = 50ms;
   Producer producer(slow);
-  cluster_.answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-                                          RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER});
+  cluster_->answer(MockCluster::kProduce,
+                   {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER});
   for (std::uint64_t token = 0; token < 1'000; ++token) {
-    send(producer, {.topic = token % 2 == 0 ? "orders" : "other", .key = std::to_string(token)}, token);
+    send(producer, {.topic = token % 2 == 0 ? topic_ : "other", .key = std::to_string(token)}, token);
   }
 
   const auto reports = collect(producer, 1'000);
@@ -193,10 +233,10 @@ TEST_F(ProducerTest, ReportsEverythingInFlightWhenAFatalErrorStrikes) {
 }
 
 TEST_F(ProducerTest, DiscardsInTimeWhileNoBrokerAnswersAndReportsNothingLater) {
-  cluster_.set_down();
+  cluster_->set_down();
   Producer producer(options());
   for (std::uint64_t token = 1; token <= 100; ++token) {
-    EXPECT_EQ(producer.send({.topic = "orders", .payload = "a"}, token), Sent::accepted);
+    EXPECT_EQ(producer.send({.topic = topic_, .payload = "a"}, token), Sent::accepted);
   }
   EXPECT_EQ(producer.send({.topic = "no such name"}, 101), Sent::accepted);
 
@@ -205,12 +245,25 @@ TEST_F(ProducerTest, DiscardsInTimeWhileNoBrokerAnswersAndReportsNothingLater) {
   EXPECT_LT(Steady::now() - start, 1'500ms);
   EXPECT_THAT(producer.deliveries(0ms), IsEmpty());
 
-  cluster_.set_up();
-  send(producer, {.topic = "orders", .payload = "b"}, 200);
+  cluster_->set_up();
+  send(producer, {.topic = topic_, .payload = "b"}, 200);
   EXPECT_EQ(collect(producer, 1).at(200).status, DeliveryStatus::acked);
-  const auto records = testing::read_topic(cluster_.brokers(), "orders");
+  const auto records = testing::read_topic(cluster_->brokers(), topic_);
   ASSERT_EQ(records.size(), 1u);
   EXPECT_EQ(records[0].payload, Bytes("b"));
+}
+
+TEST_F(ProducerTest, DiscardsInTimeWhileABrokerIsSilent) {
+  const SilentServer broker;
+  Producer producer({.brokers = broker.address()});
+  EXPECT_EQ(producer.send({.topic = topic_, .payload = "a"}, 1), Sent::accepted);
+  EXPECT_THAT(producer.deliveries(200ms), IsEmpty());  // connected by now
+
+  const auto start = Steady::now();
+  producer.discard();
+
+  EXPECT_LT(Steady::now() - start, 1'500ms);
+  EXPECT_THAT(producer.deliveries(0ms), IsEmpty());
 }
 
 TEST_F(ProducerTest, DiscardsTwiceAndWhileNothingIsThere) {
@@ -220,18 +273,18 @@ TEST_F(ProducerTest, DiscardsTwiceAndWhileNothingIsThere) {
   producer.discard();
 
   EXPECT_THAT(producer.deliveries(10ms), IsEmpty());
-  send(producer, {.topic = "orders", .payload = "a"}, 1);
+  send(producer, {.topic = topic_, .payload = "a"}, 1);
   EXPECT_EQ(collect(producer, 1).at(1).status, DeliveryStatus::acked);
 }
 
 TEST_F(ProducerTest, KeepsTheOrderOverAnOutage) {
   Producer producer(options());
-  for (int i = 0; i < 50; ++i) send(producer, {.topic = "orders", .payload = std::to_string(i)}, i);
-  cluster_.answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TRANSPORT});
-  for (int i = 50; i < 100; ++i) send(producer, {.topic = "orders", .payload = std::to_string(i)}, i);
+  for (int i = 0; i < 50; ++i) send(producer, {.topic = topic_, .payload = std::to_string(i)}, i);
+  cluster_->answer(MockCluster::kProduce, {RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TRANSPORT});
+  for (int i = 50; i < 100; ++i) send(producer, {.topic = topic_, .payload = std::to_string(i)}, i);
   (void)collect(producer, 100);
 
-  const auto records = testing::read_topic(cluster_.brokers(), "orders");
+  const auto records = testing::read_topic(cluster_->brokers(), topic_);
 
   std::vector<int> order;
   for (const Record& record : records) order.push_back(std::stoi(record.payload.str()));

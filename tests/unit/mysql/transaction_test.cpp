@@ -99,10 +99,10 @@ TEST(UnitOfWork, EndsOnce) {
 TEST(Transaction, BindsEveryArgumentByValue) {
   RecordingSession session;
   UnitOfWork unit(session);
-  unit.tx().execute("INSERT", -1, 2u, 0.5, "text", nullptr, Bytes(), std::optional<int>());
+  unit.tx().execute("INSERT", -1, 2u, 0.5, "text", nullptr, std::nullopt);
 
   const auto& params = session.sent().back().params;
-  EXPECT_THAT(params, ElementsAre(std::int64_t{-1}, std::uint64_t{2}, 0.5, "text", nullptr, nullptr, nullptr));
+  EXPECT_THAT(params, ElementsAre(std::int64_t{-1}, std::uint64_t{2}, 0.5, "text", nullptr, nullptr));
 }
 
 TEST(Transaction, ReturnsRowsAndCounts) {

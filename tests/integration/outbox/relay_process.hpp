@@ -1,0 +1,54 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "support/temp_schema.hpp"
+
+namespace oncemark::outbox {
+
+/// A relay in a process of its own, so that it can be killed and paused: this very program, started once more for
+/// one test that is disabled otherwise. Its sink appends a line per record to a file, which is the topic.
+///
+/// Errors:  std::system_error when no process can be made.
+class RelayProcess final {
+ public:
+  /// `fault`: as in ONCEMARK_FAULT, may be empty.
+  RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic, const std::string& fault = "");
+  /// Kills it, if it still runs.
+  ~RelayProcess();
+  RelayProcess(const RelayProcess&) = delete;
+  RelayProcess& operator=(const RelayProcess&) = delete;
+
+  void signal(int number);
+  /// Whether it is stopped, as by SIGSTOP.
+  [[nodiscard]] bool is_stopped() const;
+  /// Waits for its end; the signal that ended it, or 0.
+  int wait();
+
+ private:
+  pid_t pid_;
+};
+
+/// A file that a relay process may write to, gone at the end of its life.
+class TopicFile final {
+ public:
+  TopicFile();
+  ~TopicFile();
+  TopicFile(const TopicFile&) = delete;
+  TopicFile& operator=(const TopicFile&) = delete;
+
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  [[nodiscard]] std::size_t records() const;
+  /// Payloads by key, in the order in which they were written, copies included.
+  [[nodiscard]] std::map<std::string, std::vector<int>> by_key() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace oncemark::outbox
