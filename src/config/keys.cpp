@@ -49,35 +49,58 @@ std::vector<Key> make_keys() {
   constexpr milliseconds kTick{1};
   constexpr milliseconds kHour = std::chrono::hours(1);
   std::vector<Key> keys{
-      text("mysql.url", [](Settings& s) -> auto& { return s.mysql.url; }),
-      text("mysql.user", [](Settings& s) -> auto& { return s.mysql.user; }),
-      text("mysql.password_file", [](Settings& s) -> auto& { return s.mysql.password_file; }, Kind::path),
-      text("mysql.schema", [](Settings& s) -> auto& { return s.mysql.schema; }),
-      text("mysql.tls_ca", [](Settings& s) -> auto& { return s.mysql.tls_ca; }, Kind::path),
-      number("mysql.pool", [](Settings& s) -> auto& { return s.mysql.size; }, 1, 1'000),
-      duration("mysql.connect_timeout", [](Settings& s) -> auto& { return s.mysql.connect_timeout; }, seconds(1),
-               seconds(300)),
-      duration("mysql.read_timeout", [](Settings& s) -> auto& { return s.mysql.read_timeout; }, seconds(1), kHour),
-      duration("mysql.wait_timeout", [](Settings& s) -> auto& { return s.mysql.wait_timeout; }, seconds(1),
-               seconds(86'400)),
-      duration("mysql.lock_wait_timeout", [](Settings& s) -> auto& { return s.mysql.lock_wait_timeout; }, seconds(1),
-               seconds(600)),
-      duration("mysql.acquire_timeout", [](Settings& s) -> auto& { return s.mysql.acquire_timeout; }, kTick, kHour),
-      text("kafka.brokers", [](Settings& s) -> auto& { return s.kafka.brokers; }, Kind::list),
-      text("kafka.password_file", [](Settings& s) -> auto& { return s.kafka.password_file; }, Kind::path),
-      duration("kafka.linger", [](Settings& s) -> auto& { return s.kafka.linger; }, milliseconds(0), seconds(60)),
-      number("kafka.max_queued", [](Settings& s) -> auto& { return s.kafka.max_queued; }, 1, 10'000'000),
+      text(
+          "mysql.url", [](Settings & s) -> auto& { return s.mysql.url; }),
+      text(
+          "mysql.user", [](Settings & s) -> auto& { return s.mysql.user; }),
+      text(
+          "mysql.password_file", [](Settings & s) -> auto& { return s.mysql.password_file; }, Kind::path),
+      text(
+          "mysql.schema", [](Settings & s) -> auto& { return s.mysql.schema; }),
+      text(
+          "mysql.tls_ca", [](Settings & s) -> auto& { return s.mysql.tls_ca; }, Kind::path),
+      number(
+          "mysql.pool", [](Settings & s) -> auto& { return s.mysql.size; }, 1, 1'000),
+      duration(
+          "mysql.connect_timeout", [](Settings & s) -> auto& { return s.mysql.connect_timeout; }, seconds(1),
+          seconds(300)),
+      duration(
+          "mysql.read_timeout", [](Settings & s) -> auto& { return s.mysql.read_timeout; }, seconds(1), kHour),
+      duration(
+          "mysql.wait_timeout", [](Settings & s) -> auto& { return s.mysql.wait_timeout; }, seconds(1),
+          seconds(86'400)),
+      duration(
+          "mysql.lock_wait_timeout", [](Settings & s) -> auto& { return s.mysql.lock_wait_timeout; }, seconds(1),
+          seconds(600)),
+      duration(
+          "mysql.acquire_timeout", [](Settings & s) -> auto& { return s.mysql.acquire_timeout; }, kTick, kHour),
+      text(
+          "kafka.brokers", [](Settings & s) -> auto& { return s.kafka.brokers; }, Kind::list),
+      text(
+          "kafka.password_file", [](Settings & s) -> auto& { return s.kafka.password_file; }, Kind::path),
+      duration(
+          "kafka.linger", [](Settings & s) -> auto& { return s.kafka.linger; }, milliseconds(0), seconds(60)),
+      number(
+          "kafka.max_queued", [](Settings & s) -> auto& { return s.kafka.max_queued; }, 1, 10'000'000),
       {.name = "kafka.properties",
        .kind = Kind::properties,
        .set = [](Settings& s, const Value& value) { s.kafka.properties = std::get<kafka::Properties>(value); }},
-      text("relay.name", [](Settings& s) -> auto& { return s.relay.name; }),
-      number("relay.batch", [](Settings& s) -> auto& { return s.relay.batch; }, 1, 10'000),
-      duration("relay.poll_interval", [](Settings& s) -> auto& { return s.relay.poll_interval; }, kTick, kHour),
-      duration("relay.max_poll_interval", [](Settings& s) -> auto& { return s.relay.max_poll_interval; }, kTick, kHour),
-      duration("relay.report_timeout", [](Settings& s) -> auto& { return s.relay.report_timeout; }, kTick, kHour),
-      number("relay.max_attempts", [](Settings& s) -> auto& { return s.relay.max_attempts; }, 1, 1'000),
-      text("topics.retry", [](Settings& s) -> auto& { return s.topics.retry; }),
-      text("topics.dead_letter", [](Settings& s) -> auto& { return s.topics.dead_letter; }),
+      text(
+          "relay.name", [](Settings & s) -> auto& { return s.relay.name; }),
+      number(
+          "relay.batch", [](Settings & s) -> auto& { return s.relay.batch; }, 1, 10'000),
+      duration(
+          "relay.poll_interval", [](Settings & s) -> auto& { return s.relay.poll_interval; }, kTick, kHour),
+      duration(
+          "relay.max_poll_interval", [](Settings & s) -> auto& { return s.relay.max_poll_interval; }, kTick, kHour),
+      duration(
+          "relay.report_timeout", [](Settings & s) -> auto& { return s.relay.report_timeout; }, kTick, kHour),
+      number(
+          "relay.max_attempts", [](Settings & s) -> auto& { return s.relay.max_attempts; }, 1, 1'000),
+      text(
+          "topics.retry", [](Settings & s) -> auto& { return s.topics.retry; }),
+      text(
+          "topics.dead_letter", [](Settings & s) -> auto& { return s.topics.dead_letter; }),
   };
   std::ranges::sort(keys, {}, &Key::name);
   return keys;

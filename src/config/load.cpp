@@ -1,8 +1,8 @@
 #include <oncemark/config/load.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -77,9 +77,10 @@ class FileReader {
   void read_section(const toml::key& section, const toml::node& node) {
     const std::string name(section.str());
     const toml::table* keys = node.as_table();
-    const bool is_section = std::ranges::any_of(
-        all_keys(), [&](const Key& key) { return key.name.starts_with(name + "."); });
-    if (!is_section) refuse_key(name, name, "at " + place(section.source()), [](const std::string& key) { return key; });
+    const bool is_section =
+        std::ranges::any_of(all_keys(), [&](const Key& key) { return key.name.starts_with(name + "."); });
+    if (!is_section)
+      refuse_key(name, name, "at " + place(section.source()), [](const std::string& key) { return key; });
     if (keys == nullptr) {
       throw ConfigError(name, name + " must be a section, like [" + name + "], got " + type_of(node) + " at " +
                                   place(section.source()));

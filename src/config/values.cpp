@@ -18,8 +18,7 @@ struct Unit {
   std::int64_t factor;
 };
 
-constexpr std::array<Unit, 5> kDurations{
-    {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
+constexpr std::array<Unit, 5> kDurations{{{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}}};
 constexpr std::array<Unit, 5> kSizes{{{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}}};
 
 std::optional<std::int64_t> parse_with_unit(std::string_view text, std::span<const Unit> units) {
@@ -56,8 +55,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::chrono::milliseconds parse_duration(std::string_view text, const std::string& what) {
   if (const auto milliseconds = parse_with_unit(text, kDurations)) return std::chrono::milliseconds(*milliseconds);
-  throw ConfigError(what, what + " is \"" + printable(text, 40) +
-                              "\"; expected a number and its unit: 200ms, 5s, 10m, 2h or 7d");
+  throw ConfigError(
+      what, what + " is \"" + printable(text, 40) + "\"; expected a number and its unit: 200ms, 5s, 10m, 2h or 7d");
 }
 
 std::size_t parse_size(std::string_view text, const std::string& what) {

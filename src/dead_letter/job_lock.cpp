@@ -26,8 +26,7 @@ std::string job_lock_name(const mysql::Pool& pool, const std::string& consumer) 
   return name.data();
 }
 
-JobLock::JobLock(mysql::Pool& pool, const std::string& consumer)
-    : pool_(pool), name_(job_lock_name(pool, consumer)) {}
+JobLock::JobLock(mysql::Pool& pool, const std::string& consumer) : pool_(pool), name_(job_lock_name(pool, consumer)) {}
 
 bool JobLock::take(std::chrono::seconds wait) {
   connection_ = pool_.connect(kIdleLimit);

@@ -15,8 +15,8 @@ constexpr double kMaxRate = 1'000'000;
 
 void check_size(const char* field, const std::string& text, std::size_t limit) {
   if (text.size() <= limit) return;
-  throw MisuseError(std::string(field) + " has " + std::to_string(text.size()) + " bytes; allowed: " +
-                    std::to_string(limit));
+  throw MisuseError(std::string(field) + " has " + std::to_string(text.size()) +
+                    " bytes; allowed: " + std::to_string(limit));
 }
 
 /// The order as it lies in the table: a JSON array of names and values, in the form of headers, which keeps any bytes.
@@ -126,9 +126,10 @@ std::optional<StoredJob> lock_job(mysql::Transaction& tx, std::uint64_t id) {
 }
 
 std::optional<ReplayJob> running_job(mysql::Transaction& tx, const std::string& consumer) {
-  const auto row = tx.query_row("SELECT " + std::string(kJobColumns) +
-                                    " FROM replay_job WHERE consumer = ? AND state = 'running' ORDER BY id DESC LIMIT 1",
-                                consumer);
+  const auto row =
+      tx.query_row("SELECT " + std::string(kJobColumns) +
+                       " FROM replay_job WHERE consumer = ? AND state = 'running' ORDER BY id DESC LIMIT 1",
+                   consumer);
   if (!row) return std::nullopt;
   return read_job(*row);
 }
@@ -144,7 +145,8 @@ bool advance_job(mysql::Transaction& tx, const ReplayJob& job, std::uint64_t che
 void end_job(mysql::Transaction& tx, std::uint64_t id, std::string_view state) {
   tx.execute(
       "UPDATE replay_job SET skipped = IF(? = 'done', GREATEST(skipped, CAST(selected AS SIGNED) - "
-      "CAST(replayed AS SIGNED)), skipped), state = ?, updated_at = UTC_TIMESTAMP(6) WHERE id = ? AND state = 'running'",
+      "CAST(replayed AS SIGNED)), skipped), state = ?, updated_at = UTC_TIMESTAMP(6) WHERE id = ? AND state = "
+      "'running'",
       state, state, id);
 }
 

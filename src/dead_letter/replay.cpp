@@ -29,7 +29,7 @@ using std::chrono::steady_clock;
 constexpr std::size_t kPage = 10'000;  // ids looked up at a time
 constexpr std::size_t kPlannedGroups = 20;
 constexpr std::chrono::seconds kLockWait{1};  // the server may notice late that the last holder died
-constexpr milliseconds kLongestWait{1'000};  // between two looks at the lock
+constexpr milliseconds kLongestWait{1'000};   // between two looks at the lock
 constexpr Backoff kOutage{.initial = milliseconds(50), .factor = 2.0, .cap = milliseconds(2'000), .jitter = 0.5};
 
 /// Somebody else has moved or ended the job.
@@ -281,8 +281,7 @@ ReplayPlan Replay::plan(const ReplayOrder& order) {
     for (const mysql::Row& row : tx.query_with("SELECT origin_group, origin_topic, COUNT(*) FROM dead_letter" +
                                                    condition.sql + " GROUP BY origin_group, origin_topic",
                                                condition.params)) {
-      targets[order.topics.retry_topic(row.get<std::string>(0), row.get<std::string>(1))] +=
-          row.get<std::uint64_t>(2);
+      targets[order.topics.retry_topic(row.get<std::string>(0), row.get<std::string>(1))] += row.get<std::uint64_t>(2);
     }
     for (const auto& [topic, letters] : targets) plan.targets.push_back({.topic = topic, .letters = letters});
     return plan;

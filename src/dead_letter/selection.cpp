@@ -22,7 +22,8 @@ void check_plain(std::string_view what, const std::string& name) {
 void check_fingerprint(const std::string& text) {
   const bool is_hex = std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
   if (is_hex && text.size() >= 4 && text.size() <= 16) return;
-  throw MisuseError("\"" + printable(text, 100) + "\" can be no fingerprint: it is 16 hex digits, or the first 4 or more");
+  throw MisuseError("\"" + printable(text, 100) +
+                    "\" can be no fingerprint: it is 16 hex digits, or the first 4 or more");
 }
 
 }  // namespace

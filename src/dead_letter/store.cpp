@@ -119,8 +119,8 @@ std::vector<std::uint64_t> find_letter_ids(mysql::Transaction& tx, const Selecti
   Condition condition = condition_of(selection);
   condition.params.emplace_back(limit);
   std::vector<std::uint64_t> ids;
-  for (const mysql::Row& row : tx.query_with("SELECT id FROM dead_letter" + condition.sql + " ORDER BY id LIMIT ?",
-                                             condition.params)) {
+  for (const mysql::Row& row :
+       tx.query_with("SELECT id FROM dead_letter" + condition.sql + " ORDER BY id LIMIT ?", condition.params)) {
     ids.push_back(row.get<std::uint64_t>(0));
   }
   return ids;

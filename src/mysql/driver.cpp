@@ -32,6 +32,8 @@ namespace {
 constexpr std::size_t kCachedStatements = 128;
 // A statement keeps copies of its last parameters and all rows of its last result: beyond this it is not kept.
 constexpr std::size_t kKeptBytes = 256 * 1024;
+// Of a parameter on the wire, at most: type and null flag, and its length or its eight bytes.
+constexpr std::size_t kParameterOverhead = 12;
 constexpr int kUnknownStatement = 1243;
 constexpr int kNeedsReprepare = 1615;
 // Strict, and the same whatever the server's default is. Without STRICT an over-long key is cut and matches another.
@@ -98,7 +100,7 @@ std::size_t bytes_of(std::span<const Param> params) noexcept {
   std::size_t bytes = 0;
   for (const Param& param : params) {
     const auto* text = std::get_if<std::string_view>(&param.value());
-    bytes += text != nullptr ? text->size() : 8;
+    bytes += kParameterOverhead + (text != nullptr ? text->size() : 0);
   }
   return bytes;
 }

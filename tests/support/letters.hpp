@@ -33,9 +33,8 @@ inline std::uint64_t bury(mysql::Pool& pool, const Message& message, const std::
                       .consumer = consumer,
                       .group = consumer,
                       .error = {.error_class = "permanent", .text = error, .kind = ErrorKind::permanent}});
-  return pool.transact([&](mysql::Transaction& tx) {
-    return tx.query("SELECT MAX(id) FROM dead_letter").at(0).get<std::uint64_t>(0);
-  });
+  return pool.transact(
+      [&](mysql::Transaction& tx) { return tx.query("SELECT MAX(id) FROM dead_letter").at(0).get<std::uint64_t>(0); });
 }
 
 /// Makes `count` letters o-1, o-2, …; their ids.

@@ -76,7 +76,9 @@ class Process {
   }
   [[nodiscard]] std::string out() const { return copy(out_); }
   [[nodiscard]] std::string err() const { return copy(err_); }
-  [[nodiscard]] bool is_running() const { return ::waitid(P_PID, static_cast<id_t>(pid_), &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0; }
+  [[nodiscard]] bool is_running() const {
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0;
+  }
 
   /// Waits for its end; a process that takes longer than a minute is killed.
   Ended wait() {

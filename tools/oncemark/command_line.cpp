@@ -94,7 +94,9 @@ std::string unexpected(const CLI::App& app, const std::string& word) {
   if (is_flag && &verb != &app) {
     for (std::string& flag : flags_of(app)) known.push_back(std::move(flag));
   }
-  std::string text = std::string(is_flag ? "unknown flag " : known.empty() ? "unexpected argument " : "unknown verb ") +
+  std::string text = std::string(is_flag         ? "unknown flag "
+                                 : known.empty() ? "unexpected argument "
+                                                 : "unknown verb ") +
                      printable(word.substr(0, word.find('=')), 60);
   if (const auto near = config::nearest(word.substr(0, word.find('=')), known)) {
     text += ". Did you mean " + *near + "?";

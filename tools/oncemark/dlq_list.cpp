@@ -24,9 +24,8 @@ std::string age(Time then, Time now) { return short_duration(duration_cast<milli
 
 int show_topics(const Globals& globals, const TopicsFlags&) {
   const Letters letters(globals);
-  const auto [topics, now] = letters.pool->transact([](mysql::Transaction& tx) {
-    return std::pair(dead_letter::letter_topics(tx), ledger::database_now(tx));
-  });
+  const auto [topics, now] = letters.pool->transact(
+      [](mysql::Transaction& tx) { return std::pair(dead_letter::letter_topics(tx), ledger::database_now(tx)); });
   Table table({{"CONSUMER"},
                {"TOPIC"},
                {"DLQ TOPIC"},
@@ -50,8 +49,9 @@ int show_topics(const Globals& globals, const TopicsFlags&) {
     }
     std::string error = "-";
     if (topic.dead > 0 && topic.top_error_count > 0) {
-      error = topic.top_error + " (" + std::to_string(std::lround(100.0 * static_cast<double>(topic.top_error_count) /
-                                                                  static_cast<double>(topic.dead))) +
+      error = topic.top_error + " (" +
+              std::to_string(
+                  std::lround(100.0 * static_cast<double>(topic.top_error_count) / static_cast<double>(topic.dead))) +
               "%)";
     }
     table.add({topic.consumer, topic.origin_topic, topic.dlq_topic, grouped(topic.dead), grouped(topic.replaying),
@@ -75,6 +75,7 @@ int list_letters(const Globals& globals, const ListFlags& flags) {
   if (limit == 0 || limit > 100'000) throw UsageError("--limit must be from 1 to 100000");
   std::optional<dead_letter::LetterState> state;
   if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
+  (void)flags.selection.selection(Time{});  // complains before the database is asked
 
   const Letters letters(globals);
   const auto found = letters.pool->transact([&](mysql::Transaction& tx) {
@@ -162,8 +163,7 @@ void add_list_verb(CLI::App& parent, Program& program) {
                             "  dlq-replay list --state any --message-id o-42");
   auto flags = std::make_shared<ListFlags>();
   flags->selection.add_to(verb);
-  verb.add_option("--state", flags->state,
-                  "dead (default), replaying, replayed, resolved, archived, discarded, or any")
+  verb.add_option("--state", flags->state, "dead (default), replaying, replayed, resolved, archived, discarded, or any")
       ->type_name("STATE");
   verb.add_option("--limit", flags->selection.limit, "at most so many (default 50)")->type_name("N");
   verb.add_option("--before", flags->before, "only those with a lower letter id: the next page")->type_name("ID");
@@ -175,7 +175,9 @@ void add_jobs_verb(CLI::App& parent, Program& program) {
                             "  dlq-replay jobs\n  dlq-replay jobs --consumer shipping --json");
   auto flags = std::make_shared<JobsFlags>();
   verb.add_option("--consumer", flags->consumer, "of this consumer")->type_name("NAME");
-  verb.add_option("--limit", flags->limit, "at most so many (default 20)")->type_name("N")->check(CLI::Range(1, 10'000));
+  verb.add_option("--limit", flags->limit, "at most so many (default 20)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10'000));
   on_chosen(verb, program, std::move(flags), list_jobs);
 }
 

@@ -97,7 +97,10 @@ class Run {
     return work(replay);
   }
 
+  /// All that can be said before the database is asked.
   void check_flags() const {
+    (void)rate();
+    (void)flags_.selection.selection(Time{});
     if (flags_.resume) {
       if (flags_.selection.consumer || flags_.selection.is_narrowed() || flags_.dry_run || flags_.relay) {
         throw UsageError("--resume goes on with the job's own selection; only --rate can be given anew");
@@ -142,8 +145,10 @@ class Run {
       }
     }
     if (live == 0) {
-      say("warning: no relay named " + relay + " is alive; the records will wait in outbox_message until one runs "
-          "(outbox-relay run --name " + relay + ")");
+      say("warning: no relay named " + relay +
+          " is alive; the records will wait in outbox_message until one runs "
+          "(outbox-relay run --name " +
+          relay + ")");
     }
   }
 
@@ -152,7 +157,8 @@ class Run {
     std::string text = "Plan: replay " + letters_text(plan.extent.letters) + " of consumer " +
                        *order.selection.consumer + ", up to letter id " + std::to_string(plan.extent.last_id) + "\n";
     for (const auto& target : plan.targets) {
-      text += "  to     " + printable(target.topic, 249) + "  (" + grouped(target.letters) + ", by relay " + relay + ")\n";
+      text +=
+          "  to     " + printable(target.topic, 249) + "  (" + grouped(target.letters) + ", by relay " + relay + ")\n";
     }
     text += "  rate   " + rate_text(order.rate);
     if (order.rate > 0) {
@@ -200,14 +206,15 @@ class Run {
   void confirm(const std::string& consumer, std::uint64_t count) const {
     if (flags_.confirm) {
       if (*flags_.confirm == consumer) return;
-      throw RefusedError("--confirm names \"" + printable(*flags_.confirm, 100) + "\", but the consumer is " + consumer +
-                         "; nothing was done");
+      throw RefusedError("--confirm names \"" + printable(*flags_.confirm, 100) + "\", but the consumer is " +
+                         consumer + "; nothing was done");
     }
     const bool is_narrowed = flags_.selection.is_narrowed();
     if (flags_.yes && is_narrowed) return;
     const bool must_type = !is_narrowed || count > kConfirmOver;
     if (!is_terminal(Stream::input) || !is_terminal(Stream::messages)) {
-      throw RefusedError("replaying " + letters_text(count) + " needs a confirmation, and there is no terminal to "
+      throw RefusedError("replaying " + letters_text(count) +
+                         " needs a confirmation, and there is no terminal to "
                          "ask on; nothing was done\n  try:    " +
                          (is_narrowed ? "--yes" : "--confirm=" + consumer) + ", or --dry-run to see the plan");
     }
@@ -224,9 +231,8 @@ class Run {
 
   int work(Replay& replay) {
     const StopOnSignal signals;
-    const std::stop_callback announce(signals.token(), [] {
-      say("Stopping after the letter in flight (a second signal aborts)…");
-    });
+    const std::stop_callback announce(signals.token(),
+                                      [] { say("Stopping after the letter in flight (a second signal aborts)…"); });
     if (!globals_.json && job_.state == "running") {
       say((flags_.resume ? "Job " + std::to_string(job_.id) + " goes on. " : "Job " + std::to_string(job_.id) + ". ") +
           "Ctrl-C stops safely; `" + resume_command() + "` continues.");

@@ -31,8 +31,8 @@ Letter find(mysql::Transaction& tx, const std::string& reference) {
   if (error == std::errc{} && stopped_at == end) {
     if (auto letter = dead_letter::find_letter(tx, id)) return std::move(*letter);
   }
-  const auto found = dead_letter::find_letters(tx, {.message_id = reference, .state = std::nullopt}, 20,
-                                               dead_letter::Detail::summary);
+  const auto found =
+      dead_letter::find_letters(tx, {.message_id = reference, .state = std::nullopt}, 20, dead_letter::Detail::summary);
   if (found.empty()) {
     throw UsageError("there is no letter with the id or message id \"" + printable(reference, 100) +
                      "\"; `dlq-replay list --state any` shows what there is");
@@ -164,8 +164,9 @@ Json trail_json(const Trail& trail) {
 int show_letter(const Globals& globals, const ShowFlags& flags) {
   const std::size_t payload_limit = config::parse_size(flags.payload_limit, "--payload-limit");
   if (flags.raw && is_terminal(Stream::output)) {
-    throw RefusedError("--raw writes the payload as it is, and standard output is a terminal, which would obey what is "
-                       "in it; redirect it to a file or a pipe");
+    throw RefusedError(
+        "--raw writes the payload as it is, and standard output is a terminal, which would obey what is "
+        "in it; redirect it to a file or a pipe");
   }
   const Letters letters(globals);
   const auto [letter, trail] = letters.pool->transact([&](mysql::Transaction& tx) {

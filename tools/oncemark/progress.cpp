@@ -57,7 +57,8 @@ void Progress::draw(const dead_letter::ReplayJob& job) {
   const double seconds = std::max(0.001, std::chrono::duration<double>(steady_clock::now() - began_).count());
   const double rate = static_cast<double>(done(job) - done_at_start_) / seconds;
   const std::uint64_t left = job.selected > done(job) ? job.selected - done(job) : 0;
-  const milliseconds eta(rate > 0 ? static_cast<std::int64_t>(std::min(1e15, 1e3 * static_cast<double>(left) / rate)) : 0);
+  const milliseconds eta(rate > 0 ? static_cast<std::int64_t>(std::min(1e15, 1e3 * static_cast<double>(left) / rate))
+                                  : 0);
   if (form_ == Form::json) {
     print_json({{"event", "progress"},
                 {"job", job.id},

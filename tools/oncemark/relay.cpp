@@ -42,10 +42,10 @@ struct Running {
 bool await_database(const config::Settings& settings, mysql::Pool& pool, std::stop_token stop) {
   for (int failures = 1;; ++failures) {
     try {
-      first_contact(settings, [&] { mysql::require_schema(pool); });
+      mysql::require_schema(pool);
       return true;
     } catch (const Error& error) {
-      if (!error.retryable()) throw;
+      if (!error.retryable()) first_contact(settings, [] { throw; });
       log(LogLevel::warn, "waiting for the database", {{"failures", failures}, {"text", error.what()}});
     }
     if (!wait_for(stop, delay_after(kWait, failures, random_token()))) return false;
@@ -76,7 +76,9 @@ int run_relays(const Globals& globals, std::vector<std::string> names) {
   std::deque<Running> relays;  // its elements never move
   for (const std::string& name : names) relays.emplace_back(*pool, settings, name);
   log(LogLevel::info, "relaying",
-      {{"relays", relays.size()}, {"mysql", settings.mysql.url}, {"schema", settings.mysql.schema},
+      {{"relays", relays.size()},
+       {"mysql", settings.mysql.url},
+       {"schema", settings.mysql.schema},
        {"brokers", settings.kafka.brokers}});
   while (wait_for(signals.token(), kReportEvery)) report(relays, "relay so far");
 
@@ -85,10 +87,7 @@ int run_relays(const Globals& globals, std::vector<std::string> names) {
   if (globals.json) {
     for (const Running& running : relays) {
       const outbox::RelayCounts counts = running.relay.counts();
-      print_json({{"relay", running.name},
-                  {"sent", counts.sent},
-                  {"refused", counts.refused},
-                  {"dead", counts.dead}});
+      print_json({{"relay", running.name}, {"sent", counts.sent}, {"refused", counts.refused}, {"dead", counts.dead}});
     }
   }
   return kDone;
@@ -97,18 +96,18 @@ int run_relays(const Globals& globals, std::vector<std::string> names) {
 }  // namespace
 
 void add_relay_verbs(CLI::App& parent, Program& program) {
-  CLI::App& run = add_verb(parent, "run", "run until SIGINT or SIGTERM; waits for database and broker when they are away",
-                           "  outbox-relay run                       # the relay named in [relay] name, or \"main\"\n"
-                           "  outbox-relay run --name main --name shipping\n"
-                           "\nLogs go to standard error (ONCEMARK_LOG=debug|info|warn|error). Any number of processes\n"
-                           "may run a relay of one name: they share its work.");
+  CLI::App& run =
+      add_verb(parent, "run", "run until SIGINT or SIGTERM; waits for database and broker when they are away",
+               "  outbox-relay run                       # the relay named in [relay] name, or \"main\"\n"
+               "  outbox-relay run --name main --name shipping\n"
+               "\nLogs go to standard error (ONCEMARK_LOG=debug|info|warn|error). Any number of processes\n"
+               "may run a relay of one name: they share its work.");
   auto names = std::make_shared<std::vector<std::string>>();
   run.add_option("-n,--name", *names, "whose rows to send; may be given several times")
       ->type_name("NAME")
       ->allow_extra_args(false);
-  run.callback([&program, names] {
-    program.chosen = [&program, names] { return run_relays(program.globals, *names); };
-  });
+  run.callback(
+      [&program, names] { program.chosen = [&program, names] { return run_relays(program.globals, *names); }; });
 }
 
 }  // namespace oncemark::tools

@@ -47,11 +47,11 @@ struct Selection {
   std::optional<std::string> error_class = {};
   std::optional<std::string> message_id = {};
   std::optional<std::uint64_t> id = {};
-  std::optional<Time> died_since = {};  // this moment included
-  std::optional<Time> died_until = {};  // this moment excluded
+  std::optional<Time> died_since = {};                   // this moment included
+  std::optional<Time> died_until = {};                   // this moment excluded
   std::optional<LetterState> state = LetterState::dead;  // nothing: any
-  std::uint64_t after_id = 0;           // only letters with a higher id
-  std::uint64_t last_id = UINT64_MAX;   // none with a higher id
+  std::uint64_t after_id = 0;                            // only letters with a higher id
+  std::uint64_t last_id = UINT64_MAX;                    // none with a higher id
 };
 
 /// One line of the overview: letters of one consumer and topic.

@@ -39,8 +39,8 @@ struct RelayCounts {
 ///          Rows are marked `sent` only after the broker's ack. A row that the broker refuses by itself counts an
 ///          attempt, backs off, and past max_attempts is `dead`; its key waits meanwhile, other keys do not. Outages
 ///          and time-outs count nothing.
-/// Threads: nudge(), counts() from any thread. The Sink belongs to the relay alone. Uses two connections: one of its
-///          own for the lease, one of the pool.
+/// Threads: nudge(), counts() from any thread. The Sink belongs to the relay alone. Uses two connections of its own,
+///          beside those of the pool: one for the lease, one for its statements.
 /// Errors:  the constructor throws MisuseError for options. Failures while running are logged, counted and retried.
 /// Crash:   between send and mark: the row is sent again (same message id). The order of first occurrences per key
 ///          stays, because every sender starts at the key's earliest unsent row.

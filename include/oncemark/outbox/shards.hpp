@@ -28,7 +28,8 @@ class ShardLease final {
   const std::vector<int>& take();
   /// The shards that are held; empty after a failure.
   [[nodiscard]] const std::vector<int>& held() const noexcept;
-  /// A round trip that keeps the lease; true when the share has changed and take() should be called after draining.
+  /// A round trip that keeps the lease; true when take() should be called after draining: the share has changed, or is
+  /// not held in full and it is time to try again, or the lock is 3 s old (an open transaction keeps undo history).
   [[nodiscard]] bool keep();
   /// Time since the server last heard from the lease: near idle_limit nothing more may be sent.
   [[nodiscard]] std::chrono::milliseconds silent_for() const noexcept;

@@ -49,9 +49,10 @@ class ReplayTest : public ::testing::Test {
   /// The record as the group would read it from its retry topic.
   [[nodiscard]] Message next_delivery(const std::string& message_id) {
     return pool_.transact([&](mysql::Transaction& tx) {
-      const auto row = tx.query_row("SELECT message_key, payload, headers FROM outbox_message "
-                                    "WHERE message_id = ? AND purpose LIKE 'retry:%' ORDER BY id DESC LIMIT 1",
-                                    message_id);
+      const auto row = tx.query_row(
+          "SELECT message_key, payload, headers FROM outbox_message "
+          "WHERE message_id = ? AND purpose LIKE 'retry:%' ORDER BY id DESC LIMIT 1",
+          message_id);
       Record record{.position = {.topic = "retry.shipping.orders"},
                     .key = row->get<Bytes>(0),
                     .payload = row->get<Bytes>(1),
@@ -408,7 +409,9 @@ TEST_F(ReplayTest, PassesOverALetterThatCanNeverBeReplayed) {
   odd.topic = odd.origin.topic = std::string(240, 't');
   mysql::Pool& pool = pool_;
   dead_letter::Router router(pool, {.topics = {.retry = "r{group}{topic}", .dead_letter = "d{group}{topic}"}});
-  (void)router.route({.message = odd, .consumer = "shipping", .group = "shipping",
+  (void)router.route({.message = odd,
+                      .consumer = "shipping",
+                      .group = "shipping",
                       .error = {.error_class = "permanent", .text = "x", .kind = ErrorKind::permanent}});
   bury(pool_, order_message("last"));
 

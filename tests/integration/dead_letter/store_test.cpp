@@ -25,9 +25,8 @@ class LetterStoreTest : public ::testing::Test {
     return pool_.transact([&](mysql::Transaction& tx) { return find_letter(tx, id); });
   }
   void set_died_at(std::uint64_t id, const char* time) {
-    pool_.transact([&](mysql::Transaction& tx) {
-      tx.execute("UPDATE dead_letter SET died_at = ? WHERE id = ?", time, id);
-    });
+    pool_.transact(
+        [&](mysql::Transaction& tx) { tx.execute("UPDATE dead_letter SET died_at = ? WHERE id = ?", time, id); });
   }
 
   oncemark::testing::TempSchema schema_{oncemark::testing::Tables::ours};
@@ -100,9 +99,8 @@ TEST_F(LetterStoreTest, SelectsByTheTimeOfDeathFromInclusiveToExclusive) {
 TEST_F(LetterStoreTest, ListsTheNewestFirstWhenAsked) {
   const auto letters = bury_orders(pool_, 3);
 
-  const auto newest = pool_.transact([&](mysql::Transaction& tx) {
-    return find_letters(tx, {}, 2, Detail::summary, Order::newest_first);
-  });
+  const auto newest = pool_.transact(
+      [&](mysql::Transaction& tx) { return find_letters(tx, {}, 2, Detail::summary, Order::newest_first); });
 
   ASSERT_EQ(newest.size(), 2u);
   EXPECT_EQ(newest[0].id, letters[2]);

@@ -82,7 +82,8 @@ TEST(Producer, PutsKeysWhereJavaProducersPutThem) {
 
 TEST(Producer, SpreadsRecordsWithoutAKey) {
   const std::string topic = unique_topic(4);
-  Producer producer({.brokers = Stack::brokers()});
+  // By default such records stay with one partition for some milliseconds, for fuller batches.
+  Producer producer({.brokers = Stack::brokers(), .properties = {{"sticky.partitioning.linger.ms", "0"}}});
   send_all(producer, std::vector<OutgoingRecord>(400, {.topic = topic, .key = nullptr, .payload = "x"}));
 
   std::set<std::int32_t> partitions;

@@ -73,6 +73,24 @@ TEST_F(RelayRefusalTest, GoesOnWithTheKeyBehindADeadRow) {
   EXPECT_EQ(count("message_id = 'head' AND status = 'dead' AND attempts = 3 AND sent_at IS NULL"), 1u);
 }
 
+TEST_F(RelayRefusalTest, RetriesARefusedRowWithoutCompany) {
+  broker_.refuse_whole_batches();
+  broker_.answer_key("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.backoff = {.initial = 1h, .factor = 1, .cap = 1h, .jitter = 0};
+  put_numbered({"bad"}, 1);
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'failing'") == 1; }));
+
+  pool_.transact([&](mysql::Transaction& tx) {
+    tx.execute("UPDATE outbox_message SET available_at = UTC_TIMESTAMP(6)");
+    append(tx, {.topic = "t", .key = "good"});
+  });
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("attempts = 2 OR status = 'sent'") == 2; }));
+  EXPECT_EQ(broker_.handed_over_count(), 3u);
+}
+
 TEST_F(RelayRefusalTest, HoldsNothingBackBehindARowWithoutKey) {
   broker_.answer_topic("bad", Answer::refuse);
   RelayOptions options = quick();

@@ -65,6 +65,23 @@ TEST_F(RelaySilenceTest, TouchesNoRowInAnOutage) {
   EXPECT_EQ(count("attempts = 0"), 10u);
 }
 
+TEST_F(RelaySilenceTest, KeepsItsShardsWhileItWaitsForReports) {
+  broker_.answer_all(Answer::silence);
+  RelayOptions options = quick();
+  options.report_timeout = 1h;
+  put_numbered({"a"}, 1);
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return broker_.in_flight() == 1; }));
+
+  EXPECT_FALSE(eventually(4s, [&] {
+    return pool_.transact([](mysql::Transaction& tx) {
+      return !tx.query("SELECT shard FROM relay_shard FOR UPDATE SKIP LOCKED").empty();
+    });
+  }));
+
+  EXPECT_EQ(broker_.in_flight(), 1u);
+}
+
 TEST_F(RelaySilenceTest, CountsReportsOfFailureAsSilence) {
   broker_.answer_all(Answer::fail);
   put_numbered({"a", "b"}, 2);

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <oncemark/mysql/errors.hpp>
+
 #include <oncemark/core/error.hpp>
 
 #include "outbox_fixture.hpp"
@@ -18,9 +20,13 @@ using ::testing::SizeIs;
 
 class ShardLeaseTest : public OutboxTest {
  protected:
-  /// What a relay does all the time: keeps the lease, and takes it anew when told so.
+  /// What a relay does all the time: keeps the lease, and takes it anew when told so or when it was lost.
   static void turn(ShardLease& lease) {
-    if (lease.keep()) lease.take();
+    try {
+      if (lease.keep()) lease.take();
+    } catch (const mysql::MysqlError& error) {
+      EXPECT_TRUE(error.is_infrastructure()) << error.what();  // silent for too long on a busy machine
+    }
   }
 };
 

@@ -87,9 +87,9 @@ retry = "r.{group}.{topic}"
   EXPECT_EQ(settings.mysql.lock_wait_timeout, 7s);
   EXPECT_EQ(settings.kafka.brokers, "a:9092,b:9092");
   EXPECT_EQ(settings.kafka.linger, 0ms);
-  EXPECT_EQ(settings.kafka.properties, (kafka::Properties{{"batch.size", "4096"},
-                                                          {"security.protocol", "SSL"},
-                                                          {"socket.nagle.disable", "true"}}));
+  EXPECT_EQ(
+      settings.kafka.properties,
+      (kafka::Properties{{"batch.size", "4096"}, {"security.protocol", "SSL"}, {"socket.nagle.disable", "true"}}));
   EXPECT_EQ(settings.relay.name, "shipping");
   EXPECT_EQ(settings.relay.batch, 20u);
   EXPECT_EQ(settings.relay.poll_interval, 1s);

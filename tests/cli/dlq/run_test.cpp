@@ -1,0 +1,281 @@
+// dlq-replay run as a process: what it asks, what it does, and what is left when it is stopped or killed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "support/eventually.hpp"
+#include "support/letters.hpp"
+#include "support/process.hpp"
+#include "support/tool_environment.hpp"
+
+namespace oncemark::testing {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class RunTest : public ::testing::Test {
+ protected:
+  static std::vector<std::string> command(std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {program("dlq-replay"), "run"});
+    return flags;
+  }
+  Ended replay(std::vector<std::string> flags, const std::map<std::string, std::string>& environment = {}) {
+    return run(command(std::move(flags)), with(environment_of(schema_), environment));
+  }
+  /// A run over all letters at such a rate that it is still at work.
+  std::unique_ptr<Process> slow_run() {
+    auto process = std::make_unique<Process>(Process::Options{
+        .arguments = command({"--consumer", "shipping", "--confirm", "shipping", "--rate", "5/s", "--operator", "ann"}),
+        .environment = environment_of(schema_)});
+    EXPECT_TRUE(eventually(30s, [&] { return retries_sent() > 0; }));
+    return process;
+  }
+
+  std::uint64_t count(const std::string& sql) {
+    return pool_.transact([&](mysql::Transaction& tx) { return tx.query(sql).at(0).get<std::uint64_t>(0); });
+  }
+  std::uint64_t retries_sent() { return count("SELECT COUNT(*) FROM outbox_message WHERE purpose LIKE 'retry:%'"); }
+  /// Every letter is in its second life, and was sent once for it.
+  void expect_each_replayed_once(std::uint64_t letters) {
+    EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message WHERE state = 'retrying' AND life = 2"), letters);
+    EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'replaying'"), letters);
+    EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), letters);
+    EXPECT_EQ(retries_sent(), letters);
+    EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE outcome = 'replayed'"), letters);
+    EXPECT_EQ(count("SELECT CAST(SUM(replayed) AS UNSIGNED) FROM replay_job"), letters);
+  }
+  /// Everything that a replay could touch.
+  std::string fingerprint_of_database() {
+    return pool_.transact([&](mysql::Transaction& tx) {
+      std::string all;
+      for (const char* table : {"consumed_message", "failed_message", "dead_letter", "outbox_message", "replay_job",
+                                "replay_audit", "relay_shard"}) {
+        for (const mysql::Row& row : tx.query(std::string("SELECT * FROM ") + table)) {
+          for (std::size_t i = 0; i < row.size(); ++i) all += row.get<Bytes>(i).str() + '|';
+        }
+      }
+      return all;
+    });
+  }
+
+  TempSchema schema_{Tables::ours};
+  mysql::Pool pool_{schema_.options()};
+};
+
+json last_line(const std::string& text) {
+  const std::size_t end = text.find_last_not_of('\n');
+  const std::size_t before = text.rfind('\n', end);
+  return json::parse(text.substr(before == std::string::npos ? 0 : before + 1));
+}
+
+TEST_F(RunTest, ReplaysWhatIsSelected) {
+  bury_orders(pool_, 3);
+
+  const Ended ended = replay({"--consumer", "shipping", "--message-id", "o-2", "--yes", "--reason", "fixed #7"});
+
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("Done: 1 of 1 letter replayed"));
+  EXPECT_EQ(retries_sent(), 1u);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE reason = 'fixed #7' AND operator <> ''"), 1u);
+}
+
+TEST_F(RunTest, ADryRunTouchesNothing) {
+  bury_orders(pool_, 3);
+  const std::string before = fingerprint_of_database();
+
+  const Ended ended = replay({"--consumer", "shipping", "--dry-run", "--rate", "60/m"});
+
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("Plan: replay 3 letters"), HasSubstr("retry.shipping.orders"),
+                               HasSubstr("1/s, about 3s"), HasSubstr("permanent: warehouse")));
+  EXPECT_EQ(fingerprint_of_database(), before);
+}
+
+TEST_F(RunTest, WithoutAConfirmationAndATerminalNothingIsDone) {
+  bury_orders(pool_, 2);
+  const std::string before = fingerprint_of_database();
+
+  for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{
+           {"--consumer", "shipping"},
+           {"--consumer", "shipping", "--yes"},  // nothing narrows the selection
+           {"--consumer", "shipping", "--message-id", "o-1"},
+           {"--consumer", "shipping", "--confirm", "billing"},
+       }) {
+    const Ended ended = replay(flags);
+    EXPECT_EQ(ended.code, 6);
+    EXPECT_THAT(ended.err, HasSubstr("nothing was done"));
+  }
+  EXPECT_EQ(fingerprint_of_database(), before);
+}
+
+TEST_F(RunTest, AllLettersOfAConsumerNeedItsName) {
+  bury_orders(pool_, 3);
+
+  EXPECT_EQ(replay({"--consumer", "shipping", "--confirm=shipping"}).code, 0);
+
+  expect_each_replayed_once(3);
+}
+
+TEST_F(RunTest, NothingToDoIsFineUnlessAskedOtherwise) {
+  EXPECT_EQ(replay({"--consumer", "shipping", "--yes"}).code, 0);
+  EXPECT_EQ(replay({"--consumer", "shipping", "--yes", "--fail-if-empty"}).code, 5);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_job"), 0u);
+}
+
+TEST_F(RunTest, JsonIsPlanProgressAndSummary) {
+  bury_orders(pool_, 2);
+
+  const Ended ended = replay({"--consumer", "shipping", "--limit", "1", "-y", "--json"});
+
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(json::parse(ended.out.substr(0, ended.out.find('\n')))["event"], "plan");
+  const json summary = last_line(ended.out);
+  EXPECT_EQ(summary["event"], "summary");
+  EXPECT_EQ(summary["replayed"], 1);
+  EXPECT_EQ(summary["state"], "done");
+  EXPECT_EQ(last_line(replay({"--consumer", "shipping", "--json"}).out)["exit_code"], 6);
+}
+
+TEST_F(RunTest, ASecondRunIsLockedOutAndToldWhoRuns) {
+  bury_orders(pool_, 40);
+  const auto first = slow_run();
+
+  const Ended second = replay({"--consumer", "shipping", "--confirm", "shipping"});
+
+  EXPECT_EQ(second.code, 8);
+  EXPECT_THAT(second.err, AllOf(HasSubstr("job 1 of ann"), HasSubstr("of 40 letters")));
+  EXPECT_EQ(replay({"--resume", "1"}).code, 8);
+}
+
+TEST_F(RunTest, AnInterruptStopsAfterTheLetterAndTellsHowToGoOn) {
+  bury_orders(pool_, 40);
+  for (const auto& [signal, code] : {std::pair(SIGINT, 130), std::pair(SIGTERM, 143)}) {
+    const std::uint64_t before = retries_sent();
+    auto process = before == 0 ? slow_run() : nullptr;
+    if (!process) {
+      process = std::make_unique<Process>(Process::Options{.arguments = command({"--resume", "1", "--rate", "5/s"}),
+                                                           .environment = environment_of(schema_)});
+      EXPECT_TRUE(eventually(30s, [&] { return retries_sent() > before; }));
+    }
+    const auto asked = std::chrono::steady_clock::now();
+    process->send(signal);
+    const Ended ended = process->wait();
+
+    EXPECT_EQ(ended.code, code);
+    EXPECT_LT(std::chrono::steady_clock::now() - asked, 5s);  // it would take eight
+    EXPECT_THAT(ended.err, HasSubstr("Stopping after the letter in flight"));
+    EXPECT_THAT(ended.out, HasSubstr("Resume: dlq-replay run --resume 1"));
+  }
+
+  EXPECT_EQ(replay({"--resume", "1", "--rate", "10000/s"}).code, 0);
+  expect_each_replayed_once(40);
+}
+
+class KilledRunTest : public RunTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(KilledRunTest, ReplaysEachLetterOnceAfterTheResume) {
+  bury_orders(pool_, 9);
+
+  const Ended killed = replay({"--consumer", "shipping", "--confirm", "shipping"}, {{"ONCEMARK_FAULT", GetParam()}});
+  EXPECT_EQ(killed.code, 137);
+  EXPECT_LT(retries_sent(), 9u);
+  const Ended again = replay({"--resume", "1"}, {{"ONCEMARK_FAULT", GetParam()}});
+  EXPECT_EQ(again.code, 137);
+  const Ended resumed = replay({"--resume", "1"});
+
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  expect_each_replayed_once(9);
+}
+
+INSTANTIATE_TEST_SUITE_P(AtEachFailPoint, KilledRunTest,
+                         ::testing::Values("replay.before_commit:kill@1", "replay.before_commit:kill@4",
+                                           "replay.after_commit:kill@1", "replay.after_commit:kill@4"));
+
+TEST_F(RunTest, AResumedJobOfAKilledRunNeedsNoWait) {
+  bury_orders(pool_, 40);
+  auto process = slow_run();
+  process->send(SIGKILL);
+  (void)process->wait();
+
+  EXPECT_EQ(replay({"--resume", "1", "--rate", "10000/s"}).code, 0);
+
+  expect_each_replayed_once(40);
+}
+
+TEST_F(RunTest, ASecondRunAfterACrashTakesWhatIsLeft) {
+  bury_orders(pool_, 5);
+  EXPECT_EQ(
+      replay({"--consumer", "shipping", "--confirm", "shipping"}, {{"ONCEMARK_FAULT", "replay.after_commit:kill@2"}})
+          .code,
+      137);
+
+  EXPECT_EQ(replay({"--consumer", "shipping", "--confirm", "shipping"}).code, 0);
+
+  EXPECT_EQ(retries_sent(), 5u);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'replaying'"), 5u);
+}
+
+TEST_F(RunTest, OnATerminalItShowsThePlanAndAsks) {
+  bury_orders(pool_, 3);
+  const auto ask = [&](std::vector<std::string> flags, const std::string& answer) {
+    Process process({.arguments = command(std::move(flags)),
+                     .environment = with(environment_of(schema_), {{"TERM", "xterm"}}),
+                     .has_terminal = true});
+    EXPECT_TRUE(eventually(30s, [&] {
+      return process.out().find("[y/N] ") != std::string::npos ||
+             process.out().find("Type the name") != std::string::npos;
+    }));
+    process.type(answer + "\n");
+    return process.wait();
+  };
+
+  const Ended no = ask({"--consumer", "shipping", "--message-id", "o-1"}, "n");
+  EXPECT_EQ(no.code, 6);
+  EXPECT_THAT(no.out, AllOf(HasSubstr("Plan: replay 1 letter "), HasSubstr("Replay 1 letter? [y/N]")));
+  EXPECT_EQ(ask({"--consumer", "shipping"}, "y").code, 6);  // all of them: its name is asked for
+  EXPECT_EQ(retries_sent(), 0u);
+
+  EXPECT_EQ(ask({"--consumer", "shipping", "--message-id", "o-1"}, "y").code, 0);
+  EXPECT_EQ(retries_sent(), 1u);
+  EXPECT_EQ(ask({"--consumer", "shipping"}, "shipping").code, 0);
+  expect_each_replayed_once(3);
+}
+
+TEST_F(RunTest, OnATerminalOneLineShowsHowFarItIs) {
+  bury_orders(pool_, 10);
+  Process process({.arguments = command({"--consumer", "shipping", "--confirm", "shipping", "--rate", "20/s"}),
+                   .environment = with(environment_of(schema_), {{"TERM", "xterm"}}),
+                   .has_terminal = true});
+
+  const Ended ended = process.wait();
+
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("\r\x1b[Kreplay ["), HasSubstr("/10  "), HasSubstr("ETA")));
+}
+
+TEST_F(RunTest, WithoutATerminalThereIsNoAnimation) {
+  bury_orders(pool_, 10);
+
+  const Ended ended = replay({"--consumer", "shipping", "--confirm", "shipping", "--rate", "20/s"});
+
+  EXPECT_THAT(ended.err + ended.out, AllOf(Not(HasSubstr("\r")), Not(HasSubstr("\x1b"))));
+}
+
+TEST_F(RunTest, UsesTheTopicTemplatesOfTheConfiguration) {
+  bury_orders(pool_, 1);
+
+  EXPECT_EQ(
+      replay({"--consumer", "shipping", "--confirm", "shipping"}, {{"ONCEMARK_TOPICS__RETRY", "again.{group}.{topic}"}})
+          .code,
+      0);
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message WHERE topic = 'again.shipping.orders'"), 1u);
+}
+
+}  // namespace
+}  // namespace oncemark::testing
