@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,15 @@ namespace oncemark::testing {
   message.read_at = message.origin;
   message.event_time = message.origin_timestamp = Time(std::chrono::seconds(1'764'000'000));
   message.headers.append(std::string(names::kMessageId), message.id);
+  return message;
+}
+
+/// The same message as the group's retry topic brings it: `attempt` is the number of this delivery in its life.
+[[nodiscard]] inline Message retried_message(std::string id, std::uint32_t life, std::uint32_t attempt) {
+  Message message = message_with_id(std::move(id));
+  message.from_retry_topic = true;
+  message.life = life;
+  message.attempt = attempt;
   return message;
 }
 

@@ -17,17 +17,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::message_with_id;
+using testing::retried_message;
 using testing::Tables;
 using testing::TempSchema;
-
-/// A record of the group's retry topic for the message with this id.
-Message retried(const std::string& id, std::uint32_t life, std::uint32_t attempt) {
-  Message message = message_with_id(id);
-  message.from_retry_topic = true;
-  message.life = life;
-  message.attempt = attempt;
-  return message;
-}
 
 class ClaimTest : public ::testing::Test {
  protected:
@@ -43,7 +35,7 @@ class ClaimTest : public ::testing::Test {
   /// Makes the message fail its deliveries up to `attempt` in life 1.
   void fail_times(const std::string& id, std::uint32_t attempts) {
     for (std::uint32_t n = 1; n <= attempts; ++n) {
-      const Message message = n == 1 ? message_with_id(id) : retried(id, 1, n);
+      const Message message = n == 1 ? message_with_id(id) : retried_message(id, 1, n);
       pool_.transact([&](mysql::Transaction& tx) {
         ASSERT_TRUE(fail(tx, "shipping", message, State::retrying));
         const Time now = database_now(tx);
@@ -114,19 +106,19 @@ TEST_F(ClaimTest, WaitsForACopyInFlightAndThenIsADuplicate) {
 TEST_F(ClaimTest, OfARetryTakesExactlyTheDeliveryThatIsDue) {
   fail_times("o-1", 2);
 
-  EXPECT_FALSE(claim_and_commit(retried("o-1", 1, 2)).is_fresh);  // an older copy
-  EXPECT_FALSE(claim_and_commit(retried("o-1", 2, 3)).is_fresh);  // another life
+  EXPECT_FALSE(claim_and_commit(retried_message("o-1", 1, 2)).is_fresh);  // an older copy
+  EXPECT_FALSE(claim_and_commit(retried_message("o-1", 2, 3)).is_fresh);  // another life
   EXPECT_FALSE(claim_and_commit(message_with_id("o-1")).is_fresh);  // the source record again
   EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 1);
 
-  EXPECT_TRUE(claim_and_commit(retried("o-1", 1, 3)).is_fresh);
+  EXPECT_TRUE(claim_and_commit(retried_message("o-1", 1, 3)).is_fresh);
   EXPECT_EQ(standing("o-1")->state, State::done);
   EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0);
-  EXPECT_FALSE(claim_and_commit(retried("o-1", 1, 3)).is_fresh);  // redelivered
+  EXPECT_FALSE(claim_and_commit(retried_message("o-1", 1, 3)).is_fresh);  // redelivered
 }
 
 TEST_F(ClaimTest, OfARetryWithoutARowIsFresh) {
-  EXPECT_TRUE(claim_and_commit(retried("restored", 3, 2)).is_fresh);
+  EXPECT_TRUE(claim_and_commit(retried_message("restored", 3, 2)).is_fresh);
   EXPECT_EQ(standing("restored")->life, 1u);
 }
 

@@ -12,16 +12,9 @@ namespace oncemark::ledger {
 namespace {
 
 using testing::message_with_id;
+using testing::retried_message;
 using testing::Tables;
 using testing::TempSchema;
-
-Message retried(const std::string& id, std::uint32_t life, std::uint32_t attempt) {
-  Message message = message_with_id(id);
-  message.from_retry_topic = true;
-  message.life = life;
-  message.attempt = attempt;
-  return message;
-}
 
 class TransitionsTest : public ::testing::Test {
  protected:
@@ -41,8 +34,8 @@ class TransitionsTest : public ::testing::Test {
 
 TEST_F(TransitionsTest, CountFailedDeliveriesOfALife) {
   EXPECT_EQ(fail_and_commit(message_with_id("o-1"), State::retrying)->attempt, 1u);
-  EXPECT_EQ(fail_and_commit(retried("o-1", 1, 2), State::retrying)->attempt, 2u);
-  EXPECT_EQ(fail_and_commit(retried("o-1", 1, 3), State::dead)->attempt, 3u);
+  EXPECT_EQ(fail_and_commit(retried_message("o-1", 1, 2), State::retrying)->attempt, 2u);
+  EXPECT_EQ(fail_and_commit(retried_message("o-1", 1, 3), State::dead)->attempt, 3u);
 
   EXPECT_EQ(standing("o-1")->state, State::dead);
 }
@@ -54,8 +47,8 @@ TEST_F(TransitionsTest, LeaveAMessageAloneThatAnotherInstanceSettled) {
 
   (void)fail_and_commit(message_with_id("o-1"), State::retrying);
   EXPECT_EQ(fail_and_commit(message_with_id("o-1"), State::retrying), std::nullopt);  // routed already
-  (void)fail_and_commit(retried("o-1", 1, 2), State::retrying);
-  EXPECT_EQ(fail_and_commit(retried("o-1", 1, 2), State::dead), std::nullopt);
+  (void)fail_and_commit(retried_message("o-1", 1, 2), State::retrying);
+  EXPECT_EQ(fail_and_commit(retried_message("o-1", 1, 2), State::dead), std::nullopt);
   EXPECT_EQ(standing("o-1")->attempt, 2u);
 }
 

@@ -11,8 +11,8 @@
 
 namespace oncemark::outbox {
 
-/// A relay in a process of its own, so that it can be killed and paused: this very program, started once more for
-/// one test that is disabled otherwise. Its sink appends a line per record to a file, which is the topic.
+/// The relay_worker as a child process, so that a relay can be killed and paused. Its sink appends a line per record
+/// to a file, which is the topic.
 ///
 /// Errors:  std::system_error when no process can be made.
 class RelayProcess final {

@@ -1,0 +1,167 @@
+// Records that nobody wished for, through the real consumer side: nothing is lost, and every byte stays.
+#include <atomic>
+#include <exception>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <oncemark/consume/runner.hpp>
+#include <oncemark/dead_letter/replay.hpp>
+#include <oncemark/dead_letter/router.hpp>
+#include <oncemark/inbox/dedup.hpp>
+#include <oncemark/kafka/consumer.hpp>
+#include <oncemark/kafka/producer.hpp>
+#include <oncemark/message/names.hpp>
+#include <oncemark/outbox/relay.hpp>
+
+#include "support/eventually.hpp"
+#include "support/temp_schema.hpp"
+#include "support/unique_topic.hpp"
+
+namespace oncemark {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::eventually;
+using testing::Stack;
+using testing::Tables;
+using testing::TempSchema;
+
+class BadInput : public ::testing::Test {
+ protected:
+  BadInput() {
+    pool_.acquire()->control(
+        "CREATE TABLE seen (id BIGINT AUTO_INCREMENT PRIMARY KEY, message_id VARBINARY(320), message_key BLOB, "
+        "payload LONGBLOB, headers BLOB)");
+  }
+
+  void send(OutgoingRecord record) {
+    record.topic = topic_;
+    while (out_.send(record, 1) != Sent::accepted) (void)out_.deliveries(100ms);
+    ASSERT_TRUE(eventually(10s, [&] {
+      const auto reports = out_.deliveries(100ms);
+      return !reports.empty() && reports.front().status == DeliveryStatus::acked;
+    }));
+  }
+  static Headers with_id(std::string id) { return {{std::string(names::kMessageId), std::move(id)}}; }
+
+  std::int64_t count(const std::string& sql) {
+    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql)->get<std::int64_t>(0); });
+  }
+  mysql::Row row(const std::string& sql) {
+    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql).value(); });
+  }
+
+  /// Runs a consumer until `is_enough`, then stops it; throws what it threw.
+  template <typename Predicate>
+  void consume_until(Predicate is_enough, inbox::DedupOptions options = {.consumer = "shipping",
+                                                                         .effects = Effects::transaction}) {
+    kafka::Consumer source{{.brokers = Stack::brokers(), .group = group_, .topics = {topic_}}};
+    inbox::Dedup once{pool_, options, [](const Message& message, mysql::Transaction& tx) {
+                        tx.execute("INSERT INTO seen (message_id, message_key, payload, headers) VALUES (?, ?, ?, ?)",
+                                   message.id, message.key, message.payload, encode_headers(message.headers));
+                      }};
+    dead_letter::Router failures{pool_};
+    kafka::Producer failure_out{{.brokers = Stack::brokers()}};
+    outbox::Relay relay{pool_, failure_out, {.name = "shipping", .max_poll_interval = 50ms}};
+    consume::Runner runner{source, once, failures, {.workers = 2, .commit_interval = 50ms}};
+    std::stop_source stop;
+    std::exception_ptr thrown;
+    std::atomic<bool> has_ended{false};
+    std::jthread run([&] {
+      try {
+        runner.run(stop.get_token());
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      has_ended = true;
+    });
+    EXPECT_TRUE(eventually(20s, [&] { return has_ended || is_enough(); }));
+    stop.request_stop();
+    run.join();
+    if (thrown) std::rethrow_exception(thrown);
+  }
+
+  const std::string topic_ = testing::unique_topic(1);
+  const std::string group_ = testing::unique_name("g");
+  TempSchema schema_{Tables::ours};
+  mysql::Pool pool_{schema_.options()};
+  kafka::Producer out_{{.brokers = Stack::brokers()}};
+};
+
+TEST_F(BadInput, KeepsNullEmptyAndZeroBytesApart) {
+  Headers headers = with_id("null-key");
+  headers.append("zero", std::string("\0a\0", 3));
+  headers.append("empty", "");
+  headers.append("null", nullptr);
+  send({.key = nullptr, .payload = "", .headers = headers});
+  send({.key = "", .payload = nullptr, .headers = with_id("empty-key")});
+  send({.key = std::string("\0\xff", 2), .payload = std::string("\0", 1), .headers = with_id("binary")});
+
+  consume_until([&] { return count("SELECT COUNT(*) FROM seen") == 3; });
+
+  const auto null_key = row("SELECT message_key, payload, headers FROM seen WHERE message_id = 'null-key'");
+  EXPECT_TRUE(null_key.is_null(0));
+  EXPECT_EQ(null_key.get<Bytes>(1), Bytes(""));
+  EXPECT_EQ(decode_headers(null_key.get<std::string>(2)), headers);
+  const auto empty_key = row("SELECT message_key, payload FROM seen WHERE message_id = 'empty-key'");
+  EXPECT_EQ(empty_key.get<Bytes>(0), Bytes(""));
+  EXPECT_TRUE(empty_key.is_null(1));
+  const auto binary = row("SELECT message_key, payload FROM seen WHERE message_id = 'binary'");
+  EXPECT_EQ(binary.get<Bytes>(0), Bytes(std::string("\0\xff", 2)));
+  EXPECT_EQ(binary.get<Bytes>(1), Bytes(std::string("\0", 1)));
+}
+
+TEST_F(BadInput, MakesLettersOfWhatCannotBeReadAndGoesOn) {
+  send({.key = "k", .payload = "long id", .headers = with_id(std::string(300, 'i'))});
+  send({.key = "k", .payload = "empty id", .headers = with_id("")});
+  Headers bad_time = with_id("bad-time");
+  bad_time.append(std::string(names::kEventTime), "yesterday");
+  send({.key = "k", .payload = "bad time", .headers = bad_time});
+  send({.key = "k", .payload = "good", .headers = with_id("good")});
+
+  consume_until([&] {
+    return count("SELECT COUNT(*) FROM dead_letter") == 3 && count("SELECT COUNT(*) FROM seen") == 1 &&
+           count("SELECT COUNT(*) FROM outbox_message WHERE status = 'sent'") == 3;
+  });
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE error_stage = 'decode'"), 3);
+  EXPECT_EQ(row("SELECT payload FROM dead_letter ORDER BY id LIMIT 1").get<std::string>(0), "long id");
+  EXPECT_EQ(row("SELECT payload FROM seen").get<std::string>(0), "good");
+}
+
+TEST_F(BadInput, StopsOnARecordWithoutAnIdWhenNothingSaysWhatTheKeyIs) {
+  send({.key = "k", .payload = "somebody else's"});
+
+  try {
+    consume_until([] { return false; });
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::misuse);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("om-message-id"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("key_from"));
+  }
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 0);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter"), 0);
+}
+
+TEST_F(BadInput, RunsALetterWithoutAKeyOnceItIsReplayed) {
+  const inbox::DedupOptions by_header{
+      .consumer = "shipping", .effects = Effects::transaction, .key_from = inbox::KeyFrom::header("order-id")};
+  send({.key = "k", .payload = "no order id", .headers = {{"foreign", "header"}}});
+  consume_until([&] { return count("SELECT COUNT(*) FROM dead_letter") == 1; }, by_header);
+
+  dead_letter::Replay replay(pool_);
+  (void)replay.start({.selection = {.consumer = "shipping"}, .operator_name = "test", .reason = "wanted anyway"});
+  (void)replay.run({}, [](const dead_letter::ReplayJob&) {});
+  consume_until([&] { return count("SELECT COUNT(*) FROM dead_letter WHERE state = 'replayed'") == 1; }, by_header);
+
+  const auto seen = row("SELECT payload, headers FROM seen");
+  EXPECT_EQ(seen.get<std::string>(0), "no order id");
+  EXPECT_EQ(decode_headers(seen.get<std::string>(1)), (Headers{{"foreign", "header"}}));
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message WHERE state = 'done' AND life = 2"), 1);
+}
+
+}  // namespace
+}  // namespace oncemark

@@ -1,0 +1,58 @@
+// A relay as a process of its own, to be killed and paused by tests. Its sink appends a line per record to a file,
+// which stands for the topic.
+//
+// usage: relay_worker SCHEMA FILE; the database comes from the environment that tools/stack exports.
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <oncemark/outbox/relay.hpp>
+
+#include "support/stack.hpp"
+
+namespace om = oncemark;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Acks what it has appended to the file: one write() a record, so that lines of several processes do not mix.
+class FileSink final : public om::Sink {
+ public:
+  explicit FileSink(const char* path) : file_(::open(path, O_WRONLY | O_APPEND | O_CLOEXEC)) {}
+  ~FileSink() override { ::close(file_); }
+
+  om::Sent send(const om::OutgoingRecord& record, std::uint64_t token) override {
+    const std::string line = record.key.str() + ' ' + record.payload.str() + '\n';
+    if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::abort();
+    reports_.push_back({token, om::DeliveryStatus::acked, {}});
+    return om::Sent::accepted;
+  }
+  std::vector<om::Delivery> deliveries(std::chrono::milliseconds) override { return std::exchange(reports_, {}); }
+  void discard() override { reports_.clear(); }
+
+ private:
+  int file_;
+  std::vector<om::Delivery> reports_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) {
+    std::cerr << "usage: relay_worker SCHEMA FILE\n";
+    return 2;
+  }
+  om::mysql::PoolOptions options = om::testing::Stack::mysql();
+  options.schema = argv[1];
+  om::mysql::Pool pool(options);
+  FileSink sink(argv[2]);
+  om::outbox::Relay relay(pool, sink, {.batch = 50, .poll_interval = 5ms, .max_poll_interval = 20ms});
+  for (;;) ::pause();
+}
