@@ -86,12 +86,11 @@ int main() {
   const auto workers = static_cast<std::size_t>(std::stoi(environment("ONCEMARK_BENCH_WORKERS", "8")));
   const auto max_group = static_cast<std::size_t>(std::stoi(environment("ONCEMARK_BENCH_GROUP", "128")));
 
-  om::mysql::PoolOptions options{
-      .url = "tcp://" + environment("PEERS_DB_HOST") + ":" + environment("PEERS_DB_PORT"),
-      .user = environment("PEERS_DB_USER"),
-      .password = environment("PEERS_DB_PASSWORD"),
-      .schema = business,
-      .size = workers + 4};
+  om::mysql::PoolOptions options{.url = "tcp://" + environment("PEERS_DB_HOST") + ":" + environment("PEERS_DB_PORT"),
+                                 .user = environment("PEERS_DB_USER"),
+                                 .password = environment("PEERS_DB_PASSWORD"),
+                                 .schema = business,
+                                 .size = workers + 4};
   om::mysql::Pool(options).acquire()->control("CREATE DATABASE IF NOT EXISTS " + ours);
   options.schema = ours;
   om::mysql::Pool db{options};
@@ -106,13 +105,13 @@ int main() {
   const std::string group = environment("PEERS_GROUP");
   om::kafka::Consumer source{{.brokers = brokers, .group = group, .topics = {environment("PEERS_TOPIC")}}};
   std::atomic<std::uint64_t> healthy{0};
-  om::inbox::Dedup once{db,
-                        {.consumer = group,
-                         .effects = om::Effects::transaction,
-                         .key_from = om::inbox::KeyFrom::header("message-id")},
-                        Effect(business, healthy)};
+  om::inbox::Dedup once{
+      db,
+      {.consumer = group, .effects = om::Effects::transaction, .key_from = om::inbox::KeyFrom::header("message-id")},
+      Effect(business, healthy)};
   om::dead_letter::Router failures{
-      db, {.retries = {.delays = {1s, 2s}}, .topics = {.dead_letter = environment("PEERS_DLT", "dlq.{group}.{topic}")}}};
+      db,
+      {.retries = {.delays = {1s, 2s}}, .topics = {.dead_letter = environment("PEERS_DLT", "dlq.{group}.{topic}")}}};
   om::kafka::Producer out{{.brokers = brokers}};
   om::outbox::Relay relay{db, out, {.name = group, .max_poll_interval = 50ms}};
   om::consume::Runner runner{source, once, failures, {.workers = workers, .max_group = max_group}};

@@ -30,6 +30,7 @@ constexpr std::size_t kPage = 10'000;  // ids looked up at a time
 constexpr std::size_t kPlannedGroups = 20;
 constexpr std::chrono::seconds kLockWait{1};  // the server may notice late that the last holder died
 constexpr milliseconds kLongestWait{1'000};   // between two looks at the lock
+constexpr milliseconds kTellEvery{10'000};    // one line about an outage
 constexpr Backoff kOutage{.initial = milliseconds(50), .factor = 2.0, .cap = milliseconds(2'000), .jitter = 0.5};
 
 /// Somebody else has moved or ended the job.
@@ -89,6 +90,11 @@ std::string now_is(const std::optional<ledger::Standing>& found, std::uint32_t l
 /// One letter, in the caller's transaction. Locks its state row before anything else.
 Settled settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
   if (letter.state != LetterState::dead) return {.outcome = "skipped:" + std::string(to_string(letter.state))};
+  if (letter.message.payload.is_null() && letter.message.headers.contains(names::kRecordLeftOut)) {
+    // Replaying it would hand a tombstone to the handler.
+    throw PermanentError("letter " + std::to_string(letter.id) + " is a pointer to record " +
+                         letter.message.origin.str() + ", which was too large to be stored; send that record again");
+  }
   const auto revival = ledger::revive(tx, letter.consumer, letter.message.business_key, letter.message.life);
   if (!revival.is_revived) return {.outcome = now_is(revival.found, letter.message.life)};
   if (!mark_replaying(tx, letter.id)) {
@@ -142,7 +148,8 @@ struct Replay::State {
   /// away for longer than our patience. `work` may have taken effect before it failed.
   template <typename Work>
   [[nodiscard]] bool insist(std::stop_token stop, Work&& work) {
-    const auto began = steady_clock::now();
+    steady_clock::time_point failing_since;
+    steady_clock::time_point told_at;
     for (int failures = 0;;) {
       try {
         if (failures > 0) reload();
@@ -151,13 +158,17 @@ struct Replay::State {
         return true;
       } catch (const Error& error) {
         if (!error.retryable()) throw;
-        ++failures;
-        if (steady_clock::now() - began >= options.patience) {
+        const auto now = steady_clock::now();
+        if (++failures == 1) failing_since = now;
+        if (now - failing_since >= options.patience) {
           throw UnavailableError("replay job " + std::to_string(job.id) + " gives up after letter " +
                                  std::to_string(job.checkpoint) + "; it can be resumed: " + error.what());
         }
-        log(LogLevel::warn, "replay is waiting for the database",
-            {{"job", job.id}, {"failures", failures}, {"error", error.error_class()}, {"text", error.what()}});
+        if (failures == 1 || now - told_at >= kTellEvery) {
+          told_at = now;
+          log(LogLevel::warn, "replay is waiting for the database",
+              {{"job", job.id}, {"failures", failures}, {"error", error.error_class()}, {"text", error.what()}});
+        }
       }
       if (!wait_for(stop, delay_after(kOutage, failures, random_token()))) return false;
     }

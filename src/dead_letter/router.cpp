@@ -8,6 +8,7 @@
 #include <oncemark/dead_letter/envelope.hpp>
 #include <oncemark/dead_letter/store.hpp>
 #include <oncemark/ledger/transitions.hpp>
+#include <oncemark/message/names.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
@@ -31,8 +32,8 @@ class Routing {
 
   Routed run(mysql::Transaction& tx) {
     const Message& message = failure_.message;
-    const auto decision = retry::decide(options_.retries, failure_.error.kind, static_cast<int>(message.attempt),
-                                        random_token());
+    const auto decision =
+        retry::decide(options_.retries, failure_.error.kind, static_cast<int>(message.attempt), random_token());
     const auto next = decision.retry ? ledger::State::retrying : ledger::State::dead;
     const auto standing = ledger::fail(tx, failure_.consumer, message, next);
     if (!standing) return Routed::settled;
@@ -55,12 +56,12 @@ class Routing {
  private:
   void retry(mysql::Transaction& tx, Time due) {
     const Message& message = failure_.message;
-    envelope_.first_failed_at = ledger::keep_failed_message(
-        tx, failure_.consumer, message,
-        {.group = envelope_.group,
-         .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
-         .now = now_,
-         .due = due});
+    envelope_.first_failed_at =
+        ledger::keep_failed_message(tx, failure_.consumer, message,
+                                    {.group = envelope_.group,
+                                     .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
+                                     .now = now_,
+                                     .due = due});
     append(tx, retry_purpose(failure_.consumer, message, envelope_.life, envelope_.attempt),
            options_.topics.retry_topic(envelope_.group, message.topic), retry_headers(message, envelope_, due), due);
   }
@@ -173,13 +174,17 @@ Routed Router::route(const Failure& failure) {
   } catch (const mysql::MysqlError& error) {
     if (error.kind() != ErrorKind::permanent) throw;
     // The record itself cannot be stored (larger than max_allowed_packet, say). A pointer to it can: a letter with
-    // the coordinates and the reason, without key, payload and headers.
+    // the coordinates and the reason, without key, payload and headers. It is marked, so that no replay takes it
+    // for the record.
     Message pointer = failure.message;
     pointer.key = nullptr;
     pointer.payload = nullptr;
-    pointer.headers = {};
-    Failure shortened{.message = pointer, .consumer = failure.consumer, .group = failure.group,
-                      .stage = failure.stage, .error = failure.error};
+    pointer.headers = {{std::string(names::kRecordLeftOut), std::to_string(failure.message.payload.size())}};
+    Failure shortened{.message = pointer,
+                      .consumer = failure.consumer,
+                      .group = failure.group,
+                      .stage = failure.stage,
+                      .error = failure.error};
     shortened.error.kind = ErrorKind::permanent;
     shortened.error.text = "record left out of this letter (" + std::to_string(failure.message.payload.size()) +
                            " bytes; " + error.what() + "); it failed with: " + failure.error.text;

@@ -15,8 +15,8 @@ namespace {
 bool is_name(const std::string& name) {
   if (name.empty() || name.size() > 100) return false;
   for (const char c : name) {
-    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                    c == '_' || c == '-';
+    const bool ok =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     if (!ok) return false;
   }
   return true;
@@ -70,13 +70,13 @@ void Dedup::identify(Message& message) const {
 
 consume::Outcome Dedup::handle(const Message& message) {
   const std::span<const Message> group(&message, 1);
-  const auto claims = store_.settle(options_.consumer, group,
-                                    [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
-                                      ONCEMARK_FAIL_POINT("dedup.after_claim");
-                                      if (claimed.front().is_fresh) effect_(message, tx);
-                                      ONCEMARK_FAIL_POINT("dedup.after_handler");
-                                      return std::vector<std::size_t>();
-                                    });
+  const auto claims =
+      store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
+        ONCEMARK_FAIL_POINT("dedup.after_claim");
+        if (claimed.front().is_fresh) effect_(message, tx);
+        ONCEMARK_FAIL_POINT("dedup.after_handler");
+        return std::vector<std::size_t>();
+      });
   ONCEMARK_FAIL_POINT("dedup.after_commit");
   return outcomes(group, claims).front().outcome;
 }
@@ -102,18 +102,19 @@ std::vector<consume::Settled> Dedup::handle_alone(const Message& message) {
 std::vector<consume::Settled> Dedup::handle_together(std::span<const Message> group) {
   std::vector<ledger::Claim> claims;
   try {
-    claims = store_.settle(options_.consumer, group,
-                           [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
-                             ONCEMARK_FAIL_POINT("dedup.after_claim");
-                             for (std::size_t i = 0; i < group.size(); ++i) {
-                               if (claimed[i].is_fresh) effect_(group[i], tx);
-                             }
-                             ONCEMARK_FAIL_POINT("dedup.after_handler");
-                             return std::vector<std::size_t>();
-                           });
+    claims =
+        store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
+          ONCEMARK_FAIL_POINT("dedup.after_claim");
+          for (std::size_t i = 0; i < group.size(); ++i) {
+            if (claimed[i].is_fresh) effect_(group[i], tx);
+          }
+          ONCEMARK_FAIL_POINT("dedup.after_handler");
+          return std::vector<std::size_t>();
+        });
   } catch (const Error& error) {
     // A lost race, a lost connection: the whole group is tried again, smaller. Anything else is some message's fault.
-    if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable) return {{.failure = std::current_exception()}};
+    if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable)
+      return {{.failure = std::current_exception()}};
     return handle_with_savepoints(group);
   } catch (...) {
     return handle_with_savepoints(group);
@@ -127,8 +128,8 @@ std::vector<consume::Settled> Dedup::handle_with_savepoints(std::span<const Mess
   std::size_t tried = group.size();  // messages before the one that nothing may overtake, and that one
   std::vector<ledger::Claim> claims;
   try {
-    claims = store_.settle(
-        options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
+    claims =
+        store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
           ONCEMARK_FAIL_POINT("dedup.after_claim");
           std::vector<std::size_t> undone;
           std::size_t i = 0;
@@ -175,10 +176,9 @@ void Dedup::note_conflicts(std::span<const Message> group, std::span<const ledge
   for (std::size_t i = 0; i < group.size(); ++i) {
     if (!claims[i].is_key_conflict) continue;
     metrics_.count(metric::kKeyConflicts, {{"consumer", options_.consumer}}, 1);
-    log(LogLevel::warn, "key conflict: a message with the same business key had another payload; treated as a duplicate",
-        {{"consumer", options_.consumer},
-         {"business_key", group[i].business_key},
-         {"record", group[i].read_at.str()}});
+    log(LogLevel::warn,
+        "key conflict: a message with the same business key had another payload; treated as a duplicate",
+        {{"consumer", options_.consumer}, {"business_key", group[i].business_key}, {"record", group[i].read_at.str()}});
   }
 }
 

@@ -8,9 +8,7 @@
 
 namespace oncemark::ledger {
 
-Time database_now(mysql::Transaction& tx) {
-  return tx.query_row("SELECT UTC_TIMESTAMP(6)")->get<Time>(0);
-}
+Time database_now(mysql::Transaction& tx) { return tx.query_row("SELECT UTC_TIMESTAMP(6)")->get<Time>(0); }
 
 std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, const Message& message, State next) {
   if (message.from_retry_topic) {
@@ -22,8 +20,8 @@ std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, 
           "UPDATE consumed_message SET state = ?, attempt = attempt + 1, consumed_at = UTC_TIMESTAMP(6) "
           "WHERE consumer = ? AND message_key = ?",
           to_string(next), consumer, message.business_key);
-      return Standing{.state = next, .life = found->life, .attempt = found->attempt + 1,
-                      .payload_hash = found->payload_hash};
+      return Standing{
+          .state = next, .life = found->life, .attempt = found->attempt + 1, .payload_hash = found->payload_hash};
     }
     // No row means fresh, whatever the record says: the database may have been restored.
   }

@@ -80,8 +80,8 @@ void Dispatch::hand_over(const std::vector<std::uint64_t>& ids, const std::stop_
     const std::size_t end = std::min(begin + rows_per_read_, ids.size());
     keep_alive_();
     const SteadyTime asked = steady_now();
-    const auto part = rows_.read({ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                                  ids.begin() + static_cast<std::ptrdiff_t>(end)});
+    const auto part =
+        rows_.read({ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)});
     adapt_reads(part, steady_now() - asked);
     for (const OutboxRow& row : part) {
       if (row.attempts > 0 || !row.defect.empty()) {
@@ -195,16 +195,24 @@ void Dispatch::hold_against(const OutboxRow& row, const std::string& error) {
     rows_.mark_failing({row.id}, delay_after(options_.backoff, attempts, random_token()), error,
                        RelayRows::Attempt::counted);
     log(level, "the broker refused an outbox row; its key waits until the row is tried again",
-        {{"relay", options_.name}, {"row", number}, {"message_id", row.message_id}, {"topic", row.record.topic},
-         {"attempts", attempts}, {"error", error}});
+        {{"relay", options_.name},
+         {"row", number},
+         {"message_id", row.message_id},
+         {"topic", row.record.topic},
+         {"attempts", attempts},
+         {"error", error}});
     return;
   }
   rows_.mark_dead(row.id, error);
   ++counts_.dead;
   metrics_.count(metric::kRelayDead, {{"relay", options_.name}}, 1);
   log(LogLevel::error, "an outbox row is dead: the broker refused it too often; later rows of its key go on",
-      {{"relay", options_.name}, {"row", number}, {"message_id", row.message_id}, {"topic", row.record.topic},
-       {"attempts", attempts}, {"error", error}});
+      {{"relay", options_.name},
+       {"row", number},
+       {"message_id", row.message_id},
+       {"topic", row.record.topic},
+       {"attempts", attempts},
+       {"error", error}});
 }
 
 void Dispatch::back_off(const std::vector<RowKey>& rows, const std::string& error) {

@@ -6,8 +6,8 @@
 namespace oncemark::outbox {
 
 const RowKey* KeyGate::find(std::uint64_t id) const {
-  const auto found =
-      std::lower_bound(failing_.begin(), failing_.end(), id, [](const Failing& f, std::uint64_t i) { return f.row.id < i; });
+  const auto found = std::lower_bound(failing_.begin(), failing_.end(), id,
+                                      [](const Failing& f, std::uint64_t i) { return f.row.id < i; });
   return found != failing_.end() && found->row.id == id ? &found->row : nullptr;
 }
 

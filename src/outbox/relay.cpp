@@ -73,8 +73,7 @@ void RelayOptions::validate() const {
   check_name("RelayOptions::name", name);
   require(batch >= 1 && batch <= 10'000, "batch", std::to_string(batch), "1 to 10,000");
   require(poll_interval.count() > 0, "poll_interval", text(poll_interval), "above 0 ms");
-  require(max_poll_interval >= poll_interval, "max_poll_interval", text(max_poll_interval),
-          "not below poll_interval");
+  require(max_poll_interval >= poll_interval, "max_poll_interval", text(max_poll_interval), "not below poll_interval");
   require(report_timeout.count() > 0, "report_timeout", text(report_timeout), "above 0 ms");
   require(max_attempts >= 1 && max_attempts <= 1'000, "max_attempts", std::to_string(max_attempts), "1 to 1,000");
   backoff.validate();
@@ -185,7 +184,8 @@ void Relay::State::hold_shards() {
   has_lease = true;
   if (held == shards) return;
   if (held.size() != shards.size()) {
-    log(LogLevel::info, "shards of the outbox relay have changed hands", {{"relay", options.name}, {"held", held.size()}});
+    log(LogLevel::info, "shards of the outbox relay have changed hands",
+        {{"relay", options.name}, {"held", held.size()}});
   }
   shards = held;
   counts.shards = static_cast<int>(shards.size());

@@ -115,11 +115,13 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
   params.emplace_back(kPromotedAtOnce);
   const mysql::Rows rows = query(
       "(SELECT 0 AS kind, id, 1 AS is_due FROM outbox_message FORCE INDEX (to_send) "
-      "WHERE relay = ? AND status = 'pending'" + shard_condition + " ORDER BY id LIMIT ?) "
-      "UNION ALL (SELECT 1, id, available_at <= UTC_TIMESTAMP(6) FROM outbox_message FORCE INDEX (to_wait) "
-      "WHERE relay = ? AND status = 'failing') "
-      "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (to_wait) "
-      "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?)",
+      "WHERE relay = ? AND status = 'pending'" +
+          shard_condition +
+          " ORDER BY id LIMIT ?) "
+          "UNION ALL (SELECT 1, id, available_at <= UTC_TIMESTAMP(6) FROM outbox_message FORCE INDEX (to_wait) "
+          "WHERE relay = ? AND status = 'failing') "
+          "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (to_wait) "
+          "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?)",
       params);
 
   Peek found;
@@ -145,7 +147,8 @@ void RelayRows::promote(const std::vector<std::uint64_t>& ids) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
     execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'pending' WHERE " + condition +
-            " AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6)", params);
+                " AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6)",
+            params);
   });
 }
 
@@ -155,7 +158,8 @@ std::vector<RowKey> RelayRows::keys(const std::vector<std::uint64_t>& ids) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
     for (const Row& row : query("SELECT id, shard, message_key FROM outbox_message FORCE INDEX (PRIMARY) WHERE " +
-                                    condition + " ORDER BY id", params)) {
+                                    condition + " ORDER BY id",
+                                params)) {
       found.push_back({row.get<std::uint64_t>(0), row.get<int>(1), hash_of(row.get<Bytes>(2))});
     }
   });
@@ -169,8 +173,9 @@ std::vector<OutboxRow> RelayRows::read(const std::vector<std::uint64_t>& ids) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
     for (const Row& row : query("SELECT id, message_id, topic, message_key, event_time, payload, headers, attempts "
-                                "FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition +
-                                    " AND status IN ('pending', 'failing') ORDER BY id", params)) {
+                                "FROM outbox_message FORCE INDEX (PRIMARY) WHERE " +
+                                    condition + " AND status IN ('pending', 'failing') ORDER BY id",
+                                params)) {
       found.push_back(to_outbox_row(row));
     }
   });
@@ -181,8 +186,11 @@ void RelayRows::mark_sent(const std::vector<std::uint64_t>& ids) {
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
-    execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'sent', sent_at = UTC_TIMESTAMP(6), "
-            "last_error = NULL WHERE " + condition + " AND status <> 'sent'", params);
+    execute(
+        "UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'sent', sent_at = UTC_TIMESTAMP(6), "
+        "last_error = NULL WHERE " +
+            condition + " AND status <> 'sent'",
+        params);
   });
 }
 
@@ -192,15 +200,19 @@ void RelayRows::mark_failing(const std::vector<std::uint64_t>& ids, std::chrono:
     std::vector<Param> params{attempt == Attempt::counted ? 1 : 0, std::chrono::microseconds(delay).count(),
                               truncate_utf8(error, kLastErrorBytes)};
     const std::string condition = ids_condition(part, params);
-    execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'failing', attempts = attempts + ?, "
-            "available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, last_error = ? WHERE " + condition +
-                " AND status IN ('pending', 'failing')", params);
+    execute(
+        "UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'failing', attempts = attempts + ?, "
+        "available_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, last_error = ? WHERE " +
+            condition + " AND status IN ('pending', 'failing')",
+        params);
   });
 }
 
 void RelayRows::mark_dead(std::uint64_t id, const std::string& error) {
-  execute("UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'dead', attempts = attempts + 1, last_error = ? "
-          "WHERE id = ? AND status IN ('pending', 'failing')", {truncate_utf8(error, kLastErrorBytes), id});
+  execute(
+      "UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'dead', attempts = attempts + 1, last_error = ? "
+      "WHERE id = ? AND status IN ('pending', 'failing')",
+      {truncate_utf8(error, kLastErrorBytes), id});
 }
 
 }  // namespace oncemark::outbox

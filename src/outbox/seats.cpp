@@ -13,8 +13,8 @@ namespace {
 std::string common_part(std::string_view database, std::string_view relay) {
   const std::string whole = std::string(database) + '\0' + std::string(relay);
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "om:relay:%016llx:",
-                static_cast<unsigned long long>(payload_hash(Bytes(whole))));
+  std::snprintf(text.data(), text.size(),
+                "om:relay:%016llx:", static_cast<unsigned long long>(payload_hash(Bytes(whole))));
   return text.data();
 }
 

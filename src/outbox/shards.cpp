@@ -121,8 +121,8 @@ struct ShardLease::State {
   int live = 1;
   bool is_counted = false;  // `live` is of this take() or of a keep() since the last one
   std::vector<int> held;
-  std::size_t share = 0;        // when held was taken; 0 before
-  SteadyTime heard{};           // when the last answered request was sent
+  std::size_t share = 0;  // when held was taken; 0 before
+  SteadyTime heard{};     // when the last answered request was sent
   SteadyTime taken{};
   milliseconds retry_after = kFirstRetry;  // while less than the share is held
 };

@@ -24,14 +24,14 @@ bool is_plain(std::string_view text) noexcept {
 
 void check_size(std::string_view field, std::size_t bytes, std::size_t limit) {
   if (bytes <= limit) return;
-  throw PermanentError("outbox draft: " + std::string(field) + " has " + std::to_string(bytes) + " bytes; allowed: " +
-                       std::to_string(limit));
+  throw PermanentError("outbox draft: " + std::string(field) + " has " + std::to_string(bytes) +
+                       " bytes; allowed: " + std::to_string(limit));
 }
 
 void check_headers(const Headers& headers) {
   if (headers.size() > OutboxLimits::header_count) {
-    throw PermanentError("outbox draft: headers are " + std::to_string(headers.size()) + "; allowed: " +
-                         std::to_string(OutboxLimits::header_count));
+    throw PermanentError("outbox draft: headers are " + std::to_string(headers.size()) +
+                         "; allowed: " + std::to_string(OutboxLimits::header_count));
   }
   std::size_t bytes = 0;
   for (const Header& header : headers) {

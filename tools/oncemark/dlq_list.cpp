@@ -139,11 +139,8 @@ int list_jobs(const Globals& globals, const JobsFlags& flags) {
   }
   if (!globals.json) std::cout << table.str();
   if (jobs.empty()) say("No replay has been run yet.");
-  for (const ReplayJob& job : jobs) {
-    if (job.state == "interrupted" || job.state == "stopped") {
-      say("Next: dlq-replay run --resume " + std::to_string(job.id));
-      break;
-    }
+  if (!jobs.empty() && (jobs.front().state == "interrupted" || jobs.front().state == "stopped")) {
+    say("Next: dlq-replay run --resume " + std::to_string(jobs.front().id));
   }
   return kDone;
 }

@@ -272,7 +272,8 @@ class Run {
               << " replayed";
     if (job_.skipped > 0) std::cout << ", " << grouped(job_.skipped - job_.refused) << " skipped (no longer dead)";
     if (job_.refused > 0) std::cout << ", " << grouped(job_.refused) << " could not be replayed";
-    if (!is_done) std::cout << ", " << grouped(job_.selected - job_.replayed - job_.skipped) << " left";
+    if (!is_done)
+      std::cout << ", " << grouped(job_.selected - std::min(job_.selected, job_.replayed + job_.skipped)) << " left";
     std::cout << ".  Job " << job_.id << ", " << short_duration(elapsed_) << ".\n";
     if (can_be_resumed()) std::cout << resume_line() << '\n';
     std::cout.flush();

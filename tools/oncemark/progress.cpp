@@ -1,6 +1,7 @@
 #include "progress.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string>
 
@@ -18,6 +19,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kFrame{100};
 constexpr milliseconds kLine{5'000};
+constexpr std::chrono::duration<double> kMemory{5};
 constexpr std::uint64_t kBar = 20;  // characters
 
 std::size_t columns() {
@@ -36,7 +38,7 @@ std::uint64_t done(const dead_letter::ReplayJob& job) { return job.replayed + jo
 }  // namespace
 
 Progress::Progress(Form form, const dead_letter::ReplayJob& at_start)
-    : form_(form), done_at_start_(done(at_start)), began_(steady_clock::now()) {
+    : form_(form), done_before_(done(at_start)), began_(steady_clock::now()), measured_at_(began_) {
   if (form_ != Form::animated) drawn_at_ = began_;
 }
 
@@ -53,9 +55,20 @@ void Progress::update(const dead_letter::ReplayJob& job) {
   draw(job);
 }
 
+/// Over the last seconds rather than from the start, so that the time left is right soon after a pause.
+double Progress::rate_now(std::uint64_t done_now) {
+  const auto now = steady_clock::now();
+  const double seconds = std::max(1e-6, std::chrono::duration<double>(now - measured_at_).count());
+  const double latest = static_cast<double>(done_now - std::min(done_now, done_before_)) / seconds;
+  const double weight = rate_ < 0 ? 1 : 1 - std::exp(-seconds / kMemory.count());
+  rate_ = weight * latest + (1 - weight) * std::max(0.0, rate_);
+  done_before_ = done_now;
+  measured_at_ = now;
+  return rate_;
+}
+
 void Progress::draw(const dead_letter::ReplayJob& job) {
-  const double seconds = std::max(0.001, std::chrono::duration<double>(steady_clock::now() - began_).count());
-  const double rate = static_cast<double>(done(job) - done_at_start_) / seconds;
+  const double rate = rate_now(done(job));
   const std::uint64_t left = job.selected > done(job) ? job.selected - done(job) : 0;
   const milliseconds eta(rate > 0 ? static_cast<std::int64_t>(std::min(1e15, 1e3 * static_cast<double>(left) / rate))
                                   : 0);

@@ -21,10 +21,13 @@ class Progress {
 
  private:
   void draw(const dead_letter::ReplayJob& job);
+  double rate_now(std::uint64_t done_now);
 
   Form form_;
-  std::uint64_t done_at_start_;
+  std::uint64_t done_before_;  // at measured_at_
+  double rate_ = -1;           // letters a second, lately; below 0: not measured yet
   std::chrono::steady_clock::time_point began_;
+  std::chrono::steady_clock::time_point measured_at_;
   std::chrono::steady_clock::time_point drawn_at_{};
 };
 

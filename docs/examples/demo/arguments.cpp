@@ -8,8 +8,7 @@ namespace demo {
 
 using oncemark::MisuseError;
 
-Arguments::Arguments(int argc, char** argv, const std::set<std::string>& options,
-                     const std::set<std::string>& flags) {
+Arguments::Arguments(int argc, char** argv, const std::set<std::string>& options, const std::set<std::string>& flags) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (!word.starts_with("--")) {

@@ -17,7 +17,7 @@ namespace {
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 constexpr std::array<std::string_view, CounterFile::kOutcomes> kNames{"done", "duplicate", "retrying", "dead",
-                                                                       "settled_elsewhere"};
+                                                                      "settled_elsewhere"};
 constexpr std::size_t kBytes = CounterFile::kOutcomes * sizeof(std::uint64_t);
 
 [[noreturn]] void fail(const std::string& path, const char* what) {

@@ -26,8 +26,7 @@ void place(om::mysql::Pool& db, const demo::Order& order) {
 }
 
 std::vector<int> not_yet_placed(om::mysql::Pool& db, int orders) {
-  const auto rows =
-      db.transact([](om::mysql::Transaction& tx) { return tx.query("SELECT order_id FROM orders"); });
+  const auto rows = db.transact([](om::mysql::Transaction& tx) { return tx.query("SELECT order_id FROM orders"); });
   std::set<int> placed;
   for (const auto& row : rows) placed.insert(demo::parse_order_id(row.get<std::string>(0)));
   std::vector<int> missing;

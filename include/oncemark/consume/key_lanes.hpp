@@ -20,9 +20,9 @@ namespace oncemark::consume {
 /// A message waiting in a lane.
 struct LaneItem {
   Message message = {};
-  std::uint64_t assignment = 0;       // number of the assignment that its partition was read under
-  std::size_t bytes = 0;              // what it counts for in the in-flight limit
-  Stage stage = Stage::handler;       // decode, key: it failed there already and only has to be routed
+  std::uint64_t assignment = 0;            // number of the assignment that its partition was read under
+  std::size_t bytes = 0;                   // what it counts for in the in-flight limit
+  Stage stage = Stage::handler;            // decode, key: it failed there already and only has to be routed
   std::optional<ErrorSummary> error = {};  // how
 };
 

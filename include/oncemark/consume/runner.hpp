@@ -15,16 +15,18 @@
 namespace oncemark::consume {
 
 struct RunnerOptions {
-  std::size_t workers = 4;                // lanes; each holds one database connection while it works · 1 to 256
-  std::size_t max_group = 128;            // messages in one transaction at most; how many follows time and
-                                          // contention (GroupSize) · 1 is a transaction each · 1 to 1,000
-  std::size_t max_in_flight = 10'000;     // records read and not settled; past it partitions pause · ≥ workers
-  std::size_t max_in_flight_bytes = 64u << 20;           // the same in bytes of payload, key and headers · ≥ 1 MiB
-  std::chrono::milliseconds commit_interval{1'000};      // how often positions are committed · redelivery after a crash
-  std::chrono::milliseconds drain_timeout{20'000};       // wait for running handlers on stop and on revoke · below the
-                                                         // consumer's max_poll_interval
-  Backoff in_place{.initial = std::chrono::milliseconds(50), .factor = 2.0, .cap = std::chrono::milliseconds(5'000),
-                   .jitter = 0.5};      // between tries in place, while the servers are to blame
+  std::size_t workers = 4;                      // lanes; each holds one database connection while it works · 1 to 256
+  std::size_t max_group = 128;                  // messages in one transaction at most; how many follows time and
+                                                // contention (GroupSize) · 1 is a transaction each · 1 to 1,000
+  std::size_t max_in_flight = 10'000;           // records read and not settled; past it partitions pause · ≥ workers
+  std::size_t max_in_flight_bytes = 64u << 20;  // the same in bytes of payload, key and headers · ≥ 1 MiB
+  std::chrono::milliseconds commit_interval{1'000};  // how often positions are committed · redelivery after a crash
+  std::chrono::milliseconds drain_timeout{20'000};   // wait for running handlers on stop and on revoke · below the
+                                                     // consumer's max_poll_interval
+  Backoff in_place{.initial = std::chrono::milliseconds(50),
+                   .factor = 2.0,
+                   .cap = std::chrono::milliseconds(5'000),
+                   .jitter = 0.5};  // between tries in place, while the servers are to blame
   int in_place_tries = 5;  // infrastructure failures of one message, while the store answers a probe, that cost an
                            // attempt · 1 to 1,000
 
@@ -34,10 +36,10 @@ struct RunnerOptions {
 struct RunnerCounts {
   std::uint64_t done = 0;
   std::uint64_t duplicates = 0;
-  std::uint64_t retrying = 0;          // routed to the retry topic
-  std::uint64_t dead = 0;              // routed to the dead letters
-  std::uint64_t settled_elsewhere = 0; // failed here, settled by another instance
-  std::uint64_t foreign = 0;           // retry records of another group, skipped
+  std::uint64_t retrying = 0;           // routed to the retry topic
+  std::uint64_t dead = 0;               // routed to the dead letters
+  std::uint64_t settled_elsewhere = 0;  // failed here, settled by another instance
+  std::uint64_t foreign = 0;            // retry records of another group, skipped
   std::uint64_t in_place_retries = 0;
 };
 

@@ -25,9 +25,9 @@ enum class Effects {
 namespace oncemark::inbox {
 
 struct DedupOptions {
-  std::string consumer = {};                         // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
+  std::string consumer = {};                      // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
   std::optional<oncemark::Effects> effects = {};  // required
-  std::optional<KeyFrom> key_from = {};         // default: the message id, and a record without one stops the runner
+  std::optional<KeyFrom> key_from = {};           // default: the message id, and a record without one stops the runner
   MissingKey missing_key = MissingKey::dead_letter;  // with key_from: a record that lacks it
 
   void validate() const;

@@ -30,9 +30,7 @@ class KeyFrom {
   [[nodiscard]] static KeyFrom header(std::string name) { return KeyFrom(Kind::header, std::move(name), {}); }
   [[nodiscard]] static KeyFrom record_key() { return KeyFrom(Kind::record_key, {}, {}); }
   /// An empty result means: no key.
-  [[nodiscard]] static KeyFrom function(Function function) {
-    return KeyFrom(Kind::function, {}, std::move(function));
-  }
+  [[nodiscard]] static KeyFrom function(Function function) { return KeyFrom(Kind::function, {}, std::move(function)); }
 
   [[nodiscard]] std::string extract(const Message& message) const;
 

@@ -15,7 +15,7 @@ struct NewTopic {
   std::string name = {};
   std::int32_t partitions = 1;
   std::int32_t replication = -1;  // -1: the broker's default
-  Properties config = {};              // e.g. cleanup.policy, retention.ms
+  Properties config = {};         // e.g. cleanup.policy, retention.ms
 };
 
 struct TopicInfo {
@@ -46,7 +46,8 @@ class Admin final {
   void create(const std::vector<NewTopic>& topics);
   [[nodiscard]] Watermarks watermarks(const TopicPartition& partition);
   /// Committed positions of a group; offset -1 where there is none.
-  [[nodiscard]] std::vector<Position> committed(const std::string& group, const std::vector<TopicPartition>& partitions);
+  [[nodiscard]] std::vector<Position> committed(const std::string& group,
+                                                const std::vector<TopicPartition>& partitions);
 
  private:
   struct State;

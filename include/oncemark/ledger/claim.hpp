@@ -14,9 +14,9 @@ namespace oncemark::ledger {
 
 /// What a claim found.
 struct Claim {
-  bool is_fresh = false;        // this transaction owns the message: run the handler
-  Standing standing = {};            // not fresh: what the row said
-  bool is_key_conflict = false; // not fresh, and the row was made by a payload with another hash
+  bool is_fresh = false;         // this transaction owns the message: run the handler
+  Standing standing = {};        // not fresh: what the row said
+  bool is_key_conflict = false;  // not fresh, and the row was made by a payload with another hash
 };
 
 /// Claims one message for `consumer`, before its handler runs.
@@ -43,7 +43,7 @@ void give_back(mysql::Transaction& tx, std::string_view consumer, std::string_vi
 
 /// Locks and reads the state row; nothing when there is none (which locks nothing).
 [[nodiscard]] std::optional<Standing> lock_standing(mysql::Transaction& tx, std::string_view consumer,
-                                           std::string_view message_key);
+                                                    std::string_view message_key);
 
 /// Proves, in a transaction that is rolled back, that affected rows count changes and not matches (a proxy may set
 /// CLIENT_FOUND_ROWS): otherwise every duplicate would look fresh. Throws MisuseError with the cure.

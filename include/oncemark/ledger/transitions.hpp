@@ -17,9 +17,9 @@ namespace oncemark::ledger {
 struct FailureDetail {
   std::string group = {};  // Kafka group that the record was read by
   ErrorSummary error = {};
-  Time now{};                                 // by the database's clock
-  Time due{};                                 // when it comes again, by the same clock
-  std::optional<Time> first_failed_at = {};   // of a revived message; otherwise the table knows, or it is `now`
+  Time now{};                                // by the database's clock
+  Time due{};                                // when it comes again, by the same clock
+  std::optional<Time> first_failed_at = {};  // of a revived message; otherwise the table knows, or it is `now`
 };
 
 /// The database's clock, UTC. Every due time starts from it.

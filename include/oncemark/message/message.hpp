@@ -32,8 +32,8 @@ struct Message {
   Bytes key = {};
   Bytes payload = {};
   Headers headers = {};
-  Time event_time{};  // om-event-time, else the record's timestamp
-  Position origin = {};    // where it was first read; stays the same over retries and replays
+  Time event_time{};     // om-event-time, else the record's timestamp
+  Position origin = {};  // where it was first read; stays the same over retries and replays
   Time origin_timestamp{};
   Position read_at = {};  // where this delivery was read: the source topic or the group's retry topic
   std::uint32_t attempt = 1;

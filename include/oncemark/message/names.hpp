@@ -30,6 +30,8 @@ inline constexpr std::string_view kErrorClass = "om-error-class";
 inline constexpr std::string_view kErrorMessage = "om-error-message";
 inline constexpr std::string_view kErrorStage = "om-error-stage";
 inline constexpr std::string_view kFirstFailedAt = "om-first-failed-at";
+/// On a dead letter without key, payload and headers: how many bytes the record had that could not be stored.
+inline constexpr std::string_view kRecordLeftOut = "om-record-left-out";
 
 // Kafka's own names for dead letters (KIP-1191), written beside ours.
 inline constexpr std::string_view kKafkaDlqPrefix = "__dlq.errors.";

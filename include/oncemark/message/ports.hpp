@@ -63,7 +63,7 @@ class RebalanceListener {
 /// A topic that must exist before the source is read.
 struct TopicNeed {
   std::string topic = {};
-  std::string like = {};  // created with as many partitions as this one
+  std::string like = {};   // created with as many partitions as this one
   bool subscribe = false;  // the consumer reads it too
 };
 

@@ -18,8 +18,8 @@ struct LogField {
   LogField(std::string_view field_key, const char* text) : key(field_key), value(text) {}
   LogField(std::string_view field_key, const std::string& text) : key(field_key), value(text) {}
   template <typename Number>
-    requires std::is_arithmetic_v<Number>
-  LogField(std::string_view field_key, Number number) : key(field_key), value(std::to_string(number)) {}
+  requires std::is_arithmetic_v<Number> LogField(std::string_view field_key, Number number)
+      : key(field_key), value(std::to_string(number)) {}
 
   std::string key = {};
   std::string value = {};

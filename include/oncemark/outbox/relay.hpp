@@ -14,13 +14,15 @@
 namespace oncemark::outbox {
 
 struct RelayOptions {
-  std::string name = std::string(kMainRelay);  // whose rows: "main", or a consumer's name for its retries and letters
-  std::size_t batch = 500;                     // rows per round · more is throughput, less is latency · 1 to 10,000
-  std::chrono::milliseconds poll_interval{50};        // wait after an empty round, doubling up to max_poll_interval
-  std::chrono::milliseconds max_poll_interval{500};   // longest wait · lateness of a due row · ≥ poll_interval
-  std::chrono::milliseconds report_timeout{10'000};   // rows without a delivery report are given up after it · > 0
+  std::string name = std::string(kMainRelay);   // whose rows: "main", or a consumer's name for its retries and letters
+  std::size_t batch = 500;                      // rows per round · more is throughput, less is latency · 1 to 10,000
+  std::chrono::milliseconds poll_interval{50};  // wait after an empty round, doubling up to max_poll_interval
+  std::chrono::milliseconds max_poll_interval{500};  // longest wait · lateness of a due row · ≥ poll_interval
+  std::chrono::milliseconds report_timeout{10'000};  // rows without a delivery report are given up after it · > 0
   int max_attempts = 10;  // refusals of one row by the broker before it is dead · 1 to 1,000
-  Backoff backoff{.initial = std::chrono::milliseconds(1'000), .factor = 2.0, .cap = std::chrono::milliseconds(60'000),
+  Backoff backoff{.initial = std::chrono::milliseconds(1'000),
+                  .factor = 2.0,
+                  .cap = std::chrono::milliseconds(60'000),
                   .jitter = 0.2};  // between refusals of one row
 
   void validate() const;

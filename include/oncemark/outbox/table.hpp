@@ -27,8 +27,8 @@ inline constexpr int kShards = 64;
 
 /// What a draft may hold; checked before any SQL.
 struct OutboxLimits {
-  static constexpr std::size_t topic = 249;      // bytes; [A-Za-z0-9._-], not "." or ".."
-  static constexpr std::size_t key = 512;        // bytes
+  static constexpr std::size_t topic = 249;          // bytes; [A-Za-z0-9._-], not "." or ".."
+  static constexpr std::size_t key = 512;            // bytes
   static constexpr std::size_t payload = 16u << 20;  // bytes; the broker's and the server's own limits are often lower
   static constexpr std::size_t headers = 64u << 10;  // bytes, names and values together
   static constexpr std::size_t header_count = 1'000;

@@ -14,14 +14,14 @@ namespace oncemark::outbox {
 
 /// A message to be sent once the transaction commits.
 struct Draft {
-  std::string topic = {};                 // where to
-  Bytes key = nullptr;               // the record's key, and its order · null: no order · 1 to 512 bytes, or empty
-  Bytes payload = nullptr;           // null is a tombstone
-  Headers headers = {};              // passed on unchanged; names that start with om- are refused
-  std::string id = {};               // message id · empty: a new time-ordered one · at most 255 bytes
-  std::string business_key = {};     // what consumers dedup by, for reconciliation · empty: the message id
-  std::optional<Time> event_time = {};          // when it happened · default: now, by the database's clock
-  std::chrono::milliseconds delay{0};           // not sent earlier than this after the append · 0 to 365 days
+  std::string topic = {};               // where to
+  Bytes key = nullptr;                  // the record's key, and its order · null: no order · 1 to 512 bytes, or empty
+  Bytes payload = nullptr;              // null is a tombstone
+  Headers headers = {};                 // passed on unchanged; names that start with om- are refused
+  std::string id = {};                  // message id · empty: a new time-ordered one · at most 255 bytes
+  std::string business_key = {};        // what consumers dedup by, for reconciliation · empty: the message id
+  std::optional<Time> event_time = {};  // when it happened · default: now, by the database's clock
+  std::chrono::milliseconds delay{0};   // not sent earlier than this after the append · 0 to 365 days
   std::string relay = std::string(kMainRelay);  // who sends it · [A-Za-z0-9._-], 1 to 100
 };
 

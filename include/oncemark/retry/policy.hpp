@@ -11,9 +11,12 @@ namespace oncemark::retry {
 
 /// When a failed message is tried again, and when it is given up.
 struct RetryOptions {
-  int max_attempts = 4;  // deliveries in one life before the message is dead · with `delays`: their number + 1 · 1 to 1,000
-  Backoff backoff{.initial = std::chrono::milliseconds(1'000), .factor = 5.0, .cap = std::chrono::milliseconds(900'000),
-                  .jitter = 0.2};  // between deliveries, when `delays` is empty
+  int max_attempts =
+      4;  // deliveries in one life before the message is dead · with `delays`: their number + 1 · 1 to 1,000
+  Backoff backoff{.initial = std::chrono::milliseconds(1'000),
+                  .factor = 5.0,
+                  .cap = std::chrono::milliseconds(900'000),
+                  .jitter = 0.2};                      // between deliveries, when `delays` is empty
   std::vector<std::chrono::milliseconds> delays = {};  // fixed steps instead of backoff and max_attempts · each ≥ 0
 
   void validate() const;

@@ -30,9 +30,8 @@ class MemoryStore final : public inbox::Store {
     for (const Message& message : group) {
       const std::uint64_t hash = payload_hash(message.payload);
       const auto [mark, is_fresh] = marks.emplace(std::pair(consumer, message.business_key), hash);
-      claims.push_back({.is_fresh = is_fresh,
-                        .standing = {.payload_hash = mark->second},
-                        .is_key_conflict = mark->second != hash});
+      claims.push_back(
+          {.is_fresh = is_fresh, .standing = {.payload_hash = mark->second}, .is_key_conflict = mark->second != hash});
     }
     mysql::UnitOfWork unit(session_);
     for (const std::size_t failed : effects(claims, unit.tx())) marks.erase({consumer, group[failed].business_key});

@@ -159,7 +159,7 @@ class ScriptedSource final : public Source {
   const std::int32_t partitions_per_topic_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  std::vector<Record> log_;                            // guarded by mutex_, like all below
+  std::vector<Record> log_;  // guarded by mutex_, like all below
   std::size_t next_ = 0;
   std::deque<Event> events_;
   std::map<TopicPartition, std::int64_t> committed_;

@@ -141,6 +141,21 @@ TEST_F(RunTest, JsonIsPlanProgressAndSummary) {
   EXPECT_EQ(last_line(replay({"--consumer", "shipping", "--json"}).out)["exit_code"], 6);
 }
 
+TEST_F(RunTest, ALetterThatCannotBeReplayedIsPassedOverAndReported) {
+  bury_orders(pool_, 2);
+  Message pointer = order_message("pointer");
+  pointer.payload = nullptr;
+  pointer.headers = {{"om-record-left-out", "99999999"}};
+  bury(pool_, pointer);
+
+  const Ended ended = replay({"--consumer", "shipping", "--confirm", "shipping"});
+
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.out, HasSubstr("2 of 3 letters replayed, 1 could not be replayed"));
+  EXPECT_THAT(ended.err, HasSubstr("a letter cannot be replayed"));
+  EXPECT_EQ(retries_sent(), 2u);
+}
+
 TEST_F(RunTest, ASecondRunIsLockedOutAndToldWhoRuns) {
   bury_orders(pool_, 40);
   const auto first = slow_run();

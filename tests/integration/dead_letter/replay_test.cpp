@@ -424,6 +424,19 @@ TEST_F(ReplayTest, PassesOverALetterThatCanNeverBeReplayed) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE outcome = 'refused'"), 1u);
 }
 
+TEST_F(ReplayTest, NeverHandsAPointerToTheHandlerAsIfItWereTheRecord) {
+  const auto limit = count("SELECT @@max_allowed_packet");
+  Message huge = order_message("huge");
+  huge.payload = std::string(limit, 'x');
+  const auto id = bury(pool_, huge);
+
+  const ReplayJob job = replay_all();
+
+  EXPECT_EQ(job.refused, 1u);
+  EXPECT_EQ(retries_sent(), 0u);
+  EXPECT_EQ(trail(id).standing->state, ledger::State::dead);
+}
+
 TEST_F(ReplayTest, RefusesAnOrderThatCannotBeRun) {
   Replay replay(pool_);
   ReplayOrder nobody = order();

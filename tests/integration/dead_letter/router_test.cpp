@@ -42,7 +42,8 @@ class RouterTest : public ::testing::Test {
   std::int64_t count(const std::string& sql) { return row(sql).get<std::int64_t>(0); }
   /// The message as the retry topic would bring it back: from the outbox row that was written last.
   Message redelivered(const Message& message) {
-    const auto sent = row("SELECT topic, message_key, payload, headers, message_id FROM outbox_message ORDER BY id DESC LIMIT 1");
+    const auto sent =
+        row("SELECT topic, message_key, payload, headers, message_id FROM outbox_message ORDER BY id DESC LIMIT 1");
     Record record;
     record.position = {sent.get<std::string>(0), 0, 1};
     record.key = sent.get<Bytes>(1);
@@ -65,9 +66,9 @@ TEST_F(RouterTest, SchedulesARetryInTheOutboxWithTheWholeRecord) {
 
   EXPECT_EQ(route(message, kTransient), Routed::retrying);
 
-  const auto sent = row(
-      "SELECT topic, relay, purpose, status, TIMESTAMPDIFF(MICROSECOND, created_at, available_at), message_key "
-      "FROM outbox_message");
+  const auto sent =
+      row("SELECT topic, relay, purpose, status, TIMESTAMPDIFF(MICROSECOND, created_at, available_at), message_key "
+          "FROM outbox_message");
   EXPECT_EQ(sent.get<std::string>(0), "retry.ship-group.orders");
   EXPECT_EQ(sent.get<std::string>(1), "shipping");
   EXPECT_EQ(sent.get<std::string>(2), "retry:shipping:1:1");

@@ -108,7 +108,7 @@ TEST_F(ClaimTest, OfARetryTakesExactlyTheDeliveryThatIsDue) {
 
   EXPECT_FALSE(claim_and_commit(retried_message("o-1", 1, 2)).is_fresh);  // an older copy
   EXPECT_FALSE(claim_and_commit(retried_message("o-1", 2, 3)).is_fresh);  // another life
-  EXPECT_FALSE(claim_and_commit(message_with_id("o-1")).is_fresh);  // the source record again
+  EXPECT_FALSE(claim_and_commit(message_with_id("o-1")).is_fresh);        // the source record again
   EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 1);
 
   EXPECT_TRUE(claim_and_commit(retried_message("o-1", 1, 3)).is_fresh);
@@ -165,8 +165,9 @@ TEST_F(ClaimTest, OfThreeCopiesWhoseFirstRollsBackLetsExactlyOneThrough) {
   }
   ASSERT_TRUE(testing::eventually(5s, [&] {
     // Not from innodb_trx: it is a cache that is not refreshed while it is read more often than every 0.1 s.
-    return count("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND "
-                 "info LIKE 'INSERT INTO consumed_message%'") >= 3;
+    return count(
+               "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND "
+               "info LIKE 'INSERT INTO consumed_message%'") >= 3;
   }));
   first->rollback();
 

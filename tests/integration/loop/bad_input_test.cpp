@@ -55,8 +55,8 @@ class BadInput : public ::testing::Test {
 
   /// Runs a consumer until `is_enough`, then stops it; throws what it threw.
   template <typename Predicate>
-  void consume_until(Predicate is_enough, inbox::DedupOptions options = {.consumer = "shipping",
-                                                                         .effects = Effects::transaction}) {
+  void consume_until(Predicate is_enough,
+                     inbox::DedupOptions options = {.consumer = "shipping", .effects = Effects::transaction}) {
     kafka::Consumer source{{.brokers = Stack::brokers(), .group = group_, .topics = {topic_}}};
     inbox::Dedup once{pool_, options, [](const Message& message, mysql::Transaction& tx) {
                         tx.execute("INSERT INTO seen (message_id, message_key, payload, headers) VALUES (?, ?, ?, ?)",

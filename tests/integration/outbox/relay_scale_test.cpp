@@ -24,10 +24,11 @@ class RelayScaleTest : public OutboxTest {
       from += (i == 0 ? "" : " CROSS JOIN ") + ten + "t" + std::to_string(i);
       if (i > 0) number = "(" + number + ")";
     }
-    execute("INSERT INTO outbox_message (message_id, relay, shard, topic, message_key, event_time, payload, headers, "
-            "status, available_at, created_at) SELECT UUID(), 'main', n % 64, 't', " + key +
-            ", UTC_TIMESTAMP(6), n, '[]', " + status + ", " + available_at + ", UTC_TIMESTAMP(6) FROM (SELECT " +
-            number + " AS n FROM " + from + ") AS numbers");
+    execute(
+        "INSERT INTO outbox_message (message_id, relay, shard, topic, message_key, event_time, payload, headers, "
+        "status, available_at, created_at) SELECT UUID(), 'main', n % 64, 't', " +
+        key + ", UTC_TIMESTAMP(6), n, '[]', " + status + ", " + available_at + ", UTC_TIMESTAMP(6) FROM (SELECT " +
+        number + " AS n FROM " + from + ") AS numbers");
   }
 };
 
@@ -42,12 +43,15 @@ class RelayStatisticsTest : public RelayScaleTest {
     }
   }
   std::uint64_t rows_read() {
-    return std::stoull(value("SELECT COALESCE(SUM(ROWS_READ), 0) FROM information_schema.TABLE_STATISTICS "
-                             "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'outbox_message'"));
+    return std::stoull(
+        value("SELECT COALESCE(SUM(ROWS_READ), 0) FROM information_schema.TABLE_STATISTICS "
+              "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'outbox_message'"));
   }
   std::uint64_t statements_of(const std::string& user) {
-    return std::stoull(value("SELECT COALESCE(SUM(SELECT_COMMANDS + UPDATE_COMMANDS + OTHER_COMMANDS), 0) "
-                             "FROM information_schema.USER_STATISTICS WHERE USER = '" + user + "'"));
+    return std::stoull(
+        value("SELECT COALESCE(SUM(SELECT_COMMANDS + UPDATE_COMMANDS + OTHER_COMMANDS), 0) "
+              "FROM information_schema.USER_STATISTICS WHERE USER = '" +
+              user + "'"));
   }
 };
 

@@ -39,12 +39,11 @@ TEST_F(RelayTest, AddsItsHeadersBehindTheStoredOnes) {
   Relay relay(pool_, broker_, quick());
   EXPECT_TRUE(all_sent());
 
-  EXPECT_EQ(broker_.acked().at(0).headers,
-            (Headers{{"b", "2"},
-                     {"a", nullptr},
-                     {"b", "1"},
-                     {"om-message-id", "m-1"},
-                     {"om-event-time", "2026-01-02T03:04:05.000006Z"}}));
+  EXPECT_EQ(broker_.acked().at(0).headers, (Headers{{"b", "2"},
+                                                    {"a", nullptr},
+                                                    {"b", "1"},
+                                                    {"om-message-id", "m-1"},
+                                                    {"om-event-time", "2026-01-02T03:04:05.000006Z"}}));
 }
 
 TEST_F(RelayTest, KeepsNullAndEmptyApart) {

@@ -36,8 +36,9 @@ TEST_F(Append, KeepsEveryByte) {
         .relay = "billing"}});
 
   const auto row = pool_.transact([](mysql::Transaction& tx) {
-    return *tx.query_row("SELECT message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
-                         "payload, headers, status, attempts, sent_at FROM outbox_message");
+    return *tx.query_row(
+        "SELECT message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
+        "payload, headers, status, attempts, sent_at FROM outbox_message");
   });
   EXPECT_EQ(row.get<std::string>("message_id"), bytes);
   EXPECT_EQ(row.get<std::string>("purpose"), "");
@@ -104,8 +105,16 @@ TEST_F(AppendFailureRow, MayRepeatAnIdForAnotherPurpose) {
 TEST_F(AppendFailureRow, WaitsUntilItIsDueByTheDatabasesClock) {
   const Time now = parse_datetime(value("SELECT UTC_TIMESTAMP(6)"));
   const auto row = [](std::string id, Time due) {
-    return FailureRow{.message_id = std::move(id), .purpose = "dlq:c:1", .relay = "c", .topic = "t", .key = nullptr,
-                      .business_key = "", .payload = nullptr, .headers = {}, .event_time = due, .due = due};
+    return FailureRow{.message_id = std::move(id),
+                      .purpose = "dlq:c:1",
+                      .relay = "c",
+                      .topic = "t",
+                      .key = nullptr,
+                      .business_key = "",
+                      .payload = nullptr,
+                      .headers = {},
+                      .event_time = due,
+                      .due = due};
   };
   pool_.transact([&](mysql::Transaction& tx) {
     append_failure_row(tx, row("later", now + 60s));

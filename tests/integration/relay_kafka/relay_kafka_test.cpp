@@ -77,7 +77,8 @@ TEST_F(RelayKafkaTest, BringsEveryByteToTheTopicAndEachKeyInOrder) {
       drafts.push_back({.topic = topic, .key = key, .payload = std::to_string(i)});
     }
   }
-  drafts.push_back({.topic = topic, .key = "", .payload = nullptr, .headers = {{"h", nullptr}, {"h", "2"}}, .id = "tomb"});
+  drafts.push_back(
+      {.topic = topic, .key = "", .payload = nullptr, .headers = {{"h", nullptr}, {"h", "2"}}, .id = "tomb"});
   drafts.push_back({.topic = topic, .key = nullptr, .payload = ""});
   put(drafts);
   Relay relay(pool_, producer_, quick());
@@ -114,8 +115,9 @@ TEST_F(RelayKafkaTest, GivesUpTheRowThatIsTooLargeAndNoOther) {
 
   EXPECT_TRUE(eventually(30s, [&] { return count("status = 'sent'") == 3 && count("status = 'dead'") == 1; }));
 
-  EXPECT_EQ(count("message_id = 'large' AND status = 'dead' AND attempts = 2 AND last_error LIKE '%MSG_SIZE_TOO_LARGE%'"),
-            1u);
+  EXPECT_EQ(
+      count("message_id = 'large' AND status = 'dead' AND attempts = 2 AND last_error LIKE '%MSG_SIZE_TOO_LARGE%'"),
+      1u);
   EXPECT_EQ(count("status = 'sent' AND attempts = 0 AND last_error IS NULL"), 3u);
   std::vector<std::string> of_a;
   for (const Record& record : read(topic, 3)) {

@@ -17,10 +17,10 @@
 namespace oncemark::consume {
 namespace {
 
-using testing::record_with_id;
-using testing::ScriptedSource;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::record_with_id;
+using testing::ScriptedSource;
 using ::testing::UnorderedElementsAre;
 
 /// A Handler around a function; remembers what it was called with.
@@ -146,7 +146,8 @@ TEST(Runner, CommitsPastWhatItSettled) {
 
 TEST(Runner, KeepsTheOrderOfAKeyAcrossLanes) {
   ScriptedSource source;
-  for (int i = 0; i < 60; ++i) source.add(record_with_id(std::to_string(i), {"orders", 0, i}, "key" + std::to_string(i % 3)));
+  for (int i = 0; i < 60; ++i)
+    source.add(record_with_id(std::to_string(i), {"orders", 0, i}, "key" + std::to_string(i % 3)));
   FakeHandler handler;
   FakeFailures failures;
   Runner runner(source, handler, failures, quick(4));

@@ -96,9 +96,9 @@ TEST(CheckTopic, KnowsWhatKafkaTakes) {
   for (const std::string name : {"a", "orders", "retry.ship-ping.or_ders", "...", "A9"}) {
     EXPECT_NO_THROW(check_topic(name)) << name;
   }
-  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a b"),
-                                  std::string("ä"), std::string("a/b"), std::string("a\0b", 3),
-                                  std::string(250, 't')}) {
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string("a b"), std::string("ä"), std::string("a/b"),
+        std::string("a\0b", 3), std::string(250, 't')}) {
     EXPECT_THROW(check_topic(name), PermanentError) << name;
   }
 }
