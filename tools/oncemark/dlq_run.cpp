@@ -270,7 +270,7 @@ class Run {
     const bool is_done = job_.state == "done";
     std::cout << (is_done ? "Done: " : "Stopped: ") << grouped(job_.replayed) << " of " << letters_text(job_.selected)
               << " replayed";
-    if (job_.skipped > 0) std::cout << ", " << grouped(job_.skipped - job_.refused) << " skipped (no longer dead)";
+    if (job_.skipped > job_.refused) std::cout << ", " << grouped(job_.skipped - job_.refused) << " skipped (no longer dead)";
     if (job_.refused > 0) std::cout << ", " << grouped(job_.refused) << " could not be replayed";
     if (!is_done)
       std::cout << ", " << grouped(job_.selected - std::min(job_.selected, job_.replayed + job_.skipped)) << " left";

@@ -42,7 +42,10 @@ RelayProcess::~RelayProcess() {
   wait();
 }
 
-void RelayProcess::signal(int number) { ::kill(pid_, number); }
+// -1 would be everybody.
+void RelayProcess::signal(int number) {
+  if (pid_ > 0) ::kill(pid_, number);
+}
 
 bool RelayProcess::is_stopped() const {
   siginfo_t info{};
