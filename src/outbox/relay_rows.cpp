@@ -60,8 +60,14 @@ OutboxRow to_outbox_row(const Row& row) {
   } catch (const PermanentError& error) {
     result.defect = error.what();
   }
-  result.record.headers.set(names::kMessageId, result.message_id);
-  result.record.headers.set(names::kEventTime, format_rfc3339(row.get<Time>(4)));
+  Headers& headers = result.record.headers;
+  headers.set(names::kMessageId, result.message_id);
+  // A foreign record without an event time gets none on its way round by the retry topic: its handler sees the headers
+  // that it came with.
+  const bool is_failure_row = !row.get<std::string>(8).empty();
+  if (!is_failure_row || headers.contains(names::kEventTime)) {
+    headers.set(names::kEventTime, format_rfc3339(row.get<Time>(4)));
+  }
   return result;
 }
 
@@ -172,10 +178,11 @@ std::vector<OutboxRow> RelayRows::read(const std::vector<std::uint64_t>& ids) {
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
-    for (const Row& row : query("SELECT id, message_id, topic, message_key, event_time, payload, headers, attempts "
-                                "FROM outbox_message FORCE INDEX (PRIMARY) WHERE " +
-                                    condition + " AND status IN ('pending', 'failing') ORDER BY id",
-                                params)) {
+    for (const Row& row :
+         query("SELECT id, message_id, topic, message_key, event_time, payload, headers, attempts, purpose "
+               "FROM outbox_message FORCE INDEX (PRIMARY) WHERE " +
+                   condition + " AND status IN ('pending', 'failing') ORDER BY id",
+               params)) {
       found.push_back(to_outbox_row(row));
     }
   });

@@ -19,6 +19,8 @@ TOPIC = "orders"
 RETRY_TOPIC = "retry.shipping.orders"
 PARTITIONS = 4
 
+TETHER = ("setpriv", "--pdeathsig", "KILL")  # if the supervisor is killed, the kernel ends what it started
+
 TICK = 0.1  # seconds between looks at processes
 LOOK = 0.4  # seconds between looks at the tables
 STALLED = 60  # seconds without any change after which the demo gives up
@@ -92,9 +94,9 @@ class Service:
 
     def start(self):
         with open(self.log, "ab") as log:
-            # A session of its own: Ctrl-C reaches the supervisor only. And if that is killed, the kernel ends this.
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, self.command)],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            # A session of its own: Ctrl-C reaches the supervisor only.
+            self.process = subprocess.Popen([*TETHER, *map(str, self.command)], stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, start_new_session=True)
         self.started_at = time.monotonic()
 
     def is_running(self):
@@ -170,8 +172,8 @@ class Demo:
             else:
                 service.quick_ends += 1
             if service.quick_ends >= QUICK_ENDS:
-                raise Failed(f"the {service.name} {how_it_ended(code)} {QUICK_ENDS} times in a row, right after its start. "
-                             f"The end of its log:{tail(service.log, 5)}")
+                raise Failed(f"the {service.name} {how_it_ended(code)} {QUICK_ENDS} times in a row, right after its "
+                             f"start. The end of its log:{tail(service.log, 5)}")
             service.start()
             self.screen.event(f"{service.name} {how_it_ended(code)}; started again, pid {service.process.pid}")
 
@@ -186,7 +188,7 @@ class Demo:
 
     def run(self, command, text=None, seconds=60):
         """Runs a program to its end, with an eye on everything else; what it printed."""
-        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process = subprocess.Popen([*TETHER, *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, start_new_session=True)
         until = time.monotonic() + seconds
         try:
@@ -273,8 +275,16 @@ class Demo:
             if not has_killed and now["shipped"] >= max(1, self.orders * 3 // 10) and self.shipping.is_running():
                 has_killed = True
                 self.screen.event(f"SIGKILL for the shipping service, after {now['shipped']:,} shipments")
-                self.shipping.process.kill()
-                self.shipping.process.wait()
+                self.kill_shipping()
+
+    def kill_shipping(self):
+        self.shipping.process.kill()
+        self.shipping.process.wait()
+        killed_at, before = time.monotonic(), self.deliveries()["delivered"]
+        while self.deliveries()["delivered"] == before and time.monotonic() - killed_at < STALLED:
+            self.pause(TICK / 4)
+        seconds = time.monotonic() - killed_at
+        self.screen.event(f"shipping service handles messages again, {seconds:.1f} s after the kill")
 
     def until_settled(self):
         """Looks again and again until nothing is on its way any more; yields what it sees."""
@@ -308,7 +318,7 @@ class Demo:
         rows = [("placed", now["placed"], "orders"),
                 ("sent", now["sent"], "outbox_message, acked by the broker"),
                 ("delivered", now["delivered"],
-                 f"{records[TOPIC][0]:,} records (of them {copies:,} copies), the retries, and what SIGKILL made Kafka repeat"),
+                 f"{records[TOPIC][0]:,} records ({copies:,} copies), retries, and what the kill made Kafka repeat"),
                 ("duplicates dropped", now["duplicates"], "deliveries that found a mark"),
                 ("retried", now["retried"], "outbox_message, to " + RETRY_TOPIC),
                 ("dead-lettered", now["letters"], "dead_letter"),
@@ -320,12 +330,13 @@ class Demo:
 
     def replay(self):
         dead = self.look()["dead"]
-        self.screen.event(f"fixing the shipping service: {dead:,} orders without an address shall go to the pick-up point")
+        self.screen.event(f"fixing the shipping service: {dead:,} orders have no address and go to the pick-up point")
         self.shipping.stop(seconds=30)
         self.shipping.command = self.shipping_command("--fixed")
         self.shipping.start()
         self.screen.event(f"shipping service started with --fixed, pid {self.shipping.process.pid}")
-        command = [self.tools / "dlq-replay", "run", "--consumer", CONSUMER, "--topic", TOPIC, "--yes", "--reason", "fixed"]
+        command = [self.tools / "dlq-replay", "run", "--consumer", CONSUMER, "--topic", TOPIC, "--reason", "fixed",
+                   "--yes"]
         self.screen.event("dlq-replay " + " ".join(command[1:]))
         self.run(command)
         for _ in self.until_settled():
@@ -337,9 +348,9 @@ class Demo:
         claims = [
             ("orders placed", self.orders, "SELECT COUNT(*) FROM orders"),
             ("shipments", self.orders, "SELECT COUNT(*) FROM shipment"),
-            ("orders not shipped", 0, "SELECT COUNT(*) FROM orders WHERE order_id NOT IN (SELECT order_id FROM shipment)"),
-            ("orders shipped twice", 0,
-             "SELECT COUNT(*) - COUNT(DISTINCT order_id) FROM shipment"),
+            ("orders not shipped", 0,
+             "SELECT COUNT(*) FROM orders WHERE order_id NOT IN (SELECT order_id FROM shipment)"),
+            ("orders shipped twice", 0, "SELECT COUNT(*) - COUNT(DISTINCT order_id) FROM shipment"),
             ("orders without an event", 0, f"SELECT COUNT(*) FROM orders WHERE order_id NOT IN ({outbox_orders})"),
             ("rows not sent", 0, "SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'"),
             ("messages done", self.orders, "SELECT COUNT(*) FROM consumed_message WHERE state = 'done'"),

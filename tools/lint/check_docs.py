@@ -95,7 +95,8 @@ def check_links():
         if not (ROOT / page).is_file():
             continue
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", read(page)):
-            if not target.startswith(("http://", "https://", "mailto:")) and not (ROOT / page).parent.joinpath(target).exists():
+            is_ours = not target.startswith(("http://", "https://", "mailto:"))
+            if is_ours and not (ROOT / page).parent.joinpath(target).exists():
                 yield f"{page}: the link to {target} leads nowhere"
 
 

@@ -31,8 +31,8 @@ MAY_INCLUDE = {
     "reconcile": (["core", "message", "observe", "mysql", "outbox", "ledger", "inbox", "dead_letter"],
                   "compares tables; a repair goes out through the outbox"),
     "housekeeping": (["core", "observe", "mysql", "outbox", "ledger", "inbox", "dead_letter"], "sweeps tables"),
-    "config": (["core", "message", "observe", "mysql", "kafka", "redis", "consume", "retry", "outbox", "ledger", "inbox",
-                "dead_letter", "transactional", "reconcile", "housekeeping"],
+    "config": (["core", "message", "observe", "mysql", "kafka", "redis", "consume", "retry", "outbox", "ledger",
+                "inbox", "dead_letter", "transactional", "reconcile", "housekeeping"],
                "may name any public Options; nothing in the library may include config"),
     "testing": (["core", "message", "observe", "mysql", "consume", "inbox", "ledger", "dead_letter"],
                 "doubles for the seams; never included by the library"),
@@ -60,7 +60,8 @@ THIRD_PARTY = {
     r"benchmark/": (["bench/"], "benchmark code"),
 }
 
-# What angle brackets may name in a public header, besides <oncemark/...>: the standard library has neither slash nor dot.
+# What angle brackets may name in a public header, besides <oncemark/...>: names of the standard library have neither
+# slash nor dot.
 STANDARD_HEADER = re.compile(r"[a-z_]+$")
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCES = ("include", "src", "tools", "tests", "bench", "docs")

@@ -45,7 +45,8 @@ def check(doc, update):
             problems.append(f"{doc}:{line}: {error}")
             return found[0]
         if found[4] != wanted and not update:
-            problems.append(f"{doc}:{line}: differs from {found[2]} [{found[3]}]; run: tools/lint/check_snippets.py --update")
+            problems.append(f"{doc}:{line}: differs from {found[2]} [{found[3]}]; "
+                            "run: tools/lint/check_snippets.py --update")
         return found[1] + wanted + found[5]
 
     changed = BLOCK.sub(replace, text)

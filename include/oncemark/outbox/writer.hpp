@@ -45,7 +45,7 @@ struct FailureRow {
   Bytes key = {};
   std::string business_key = {};
   Bytes payload = {};
-  Headers headers = {};  // complete, except om-message-id and om-event-time
+  Headers headers = {};  // complete, except om-message-id (and om-event-time, kept up to date if there is one)
   Time event_time{};
   std::optional<Time> due = {};  // by the database's clock; none: at once
 };
