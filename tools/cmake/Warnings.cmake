@@ -2,8 +2,10 @@
 # GCC 12 warns falsely of uninitialised null values (std::optional) once a sanitizer is in.
 function(oncemark_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-    $<$<BOOL:${ONCEMARK_SANITIZE}>:-Wno-maybe-uninitialized>
     $<$<BOOL:${ONCEMARK_WERROR}>:-Werror>)
+  if(ONCEMARK_SANITIZE)  # no generator expression: the list of sanitizers has a comma
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  endif()
 endfunction()
 
 if(ONCEMARK_SANITIZE)
