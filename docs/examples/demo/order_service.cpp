@@ -2,6 +2,7 @@
 //
 // It can be killed at any moment and started again: which orders exist is what the table says, nothing else.
 #include <atomic>
+#include <chrono>
 #include <set>
 #include <thread>
 #include <vector>
@@ -36,14 +37,26 @@ std::vector<int> not_yet_placed(om::mysql::Pool& db, int orders) {
   return missing;
 }
 
+struct Pace {
+  std::size_t threads = 4;
+  std::uint64_t orders_per_second = 0;  // 0: as many as it can
+};
+
 /// A commit in doubt, like any other failure, ends the process: the next one reads the table again.
-void place_all(om::mysql::Pool& db, const std::vector<int>& numbers, std::uint64_t seed, std::size_t threads,
-               std::stop_token stop) {
+void place_all(om::mysql::Pool& db, const std::vector<int>& numbers, std::uint64_t seed, Pace pace,
+               const std::stop_token& stop) {
+  const auto began = std::chrono::steady_clock::now();
+  const auto wait_for_turn = [&](std::size_t i) {
+    if (pace.orders_per_second == 0) return;
+    const auto turn = began + std::chrono::microseconds(1'000'000 * i / pace.orders_per_second);
+    om::wait_for(stop, std::chrono::ceil<std::chrono::milliseconds>(turn - std::chrono::steady_clock::now()));
+  };
   std::atomic<std::size_t> next{0};
-  std::vector<std::exception_ptr> failures(threads);
+  std::vector<std::exception_ptr> failures(pace.threads);
   const auto work = [&](std::exception_ptr& failure) {
     try {
       for (std::size_t i = next++; i < numbers.size() && !stop.stop_requested(); i = next++) {
+        wait_for_turn(i);
         place(db, demo::make_order(numbers[i], seed));
       }
     } catch (...) {
@@ -63,13 +76,14 @@ void place_all(om::mysql::Pool& db, const std::vector<int>& numbers, std::uint64
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const demo::Arguments arguments(argc, argv, {"--orders", "--seed", "--threads"});
+  const demo::Arguments arguments(argc, argv, {"--orders", "--seed", "--threads", "--rate"});
   om::StopOnSignal signals;
   om::mysql::Pool db{example::database()};
 
   const auto missing = not_yet_placed(db, static_cast<int>(arguments.number("--orders", 5'000)));
   om::log(om::LogLevel::info, "placing orders", {{"orders", missing.size()}});
-  place_all(db, missing, arguments.number("--seed", 1), arguments.number("--threads", 4), signals.token());
+  const Pace pace{.threads = arguments.number("--threads", 4), .orders_per_second = arguments.number("--rate", 0)};
+  place_all(db, missing, arguments.number("--seed", 1), pace, signals.token());
 } catch (const std::exception& error) {
   om::log(om::LogLevel::error, error.what());
   return 1;

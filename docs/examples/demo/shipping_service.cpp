@@ -43,7 +43,7 @@ int main(int argc, char** argv) try {
                               .group = "shipping",
                               .topics = {"orders"},
                               .instance_id = "shipping-1",
-                              .session_timeout = 1s}};
+                              .session_timeout = 3s}};
 
   om::inbox::Dedup ship_once{
       db,
