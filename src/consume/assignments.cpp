@@ -4,46 +4,47 @@ namespace oncemark::consume {
 
 void Assignments::assign(const std::vector<TopicPartition>& partitions) {
   const std::lock_guard lock(mutex_);
-  for (const auto& partition : partitions) partitions_[partition] = Partition{.assignment = ++last_assignment_};
+  for (const auto& partition : partitions) partitions_[partition] = std::make_shared<AssignedPartition>();
 }
 
-std::optional<std::uint64_t> Assignments::start(const Position& record, std::size_t bytes) {
+std::shared_ptr<AssignedPartition> Assignments::start(const Position& record, std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   const auto found = partitions_.find(record.topic_partition());
-  if (found == partitions_.end()) return std::nullopt;
-  found->second.tracker.start(record.offset);
-  ++found->second.running;
-  ++in_flight_;
-  in_flight_bytes_ += bytes;
-  return found->second.assignment;
+  if (found == partitions_.end()) return nullptr;
+  found->second->tracker.start(record.offset);
+  ++found->second->in_flight;
+  in_flight_.fetch_add(1, std::memory_order_relaxed);
+  in_flight_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  return found->second;
 }
 
-void Assignments::finish(const LaneItem& item) { leave(item, /*is_settled=*/true); }
+void Assignments::finish(LaneItems& items) { leave(items, /*are_settled=*/true); }
 
-void Assignments::abandon(const LaneItem& item) { leave(item, /*is_settled=*/false); }
+void Assignments::abandon(LaneItems& items) { leave(items, /*are_settled=*/false); }
 
-void Assignments::leave(const LaneItem& item, bool is_settled) {
+void Assignments::leave(LaneItems& items, bool are_settled) {
+  if (items.empty()) return;
+  LaneItems left;  // freed after the lock is
   const std::lock_guard lock(mutex_);
-  --in_flight_;
-  in_flight_bytes_ -= item.bytes;
-  const auto found = partitions_.find(item.message.read_at.topic_partition());
-  if (found == partitions_.end() || found->second.assignment != item.assignment) return;
-  if (is_settled) found->second.tracker.finish(item.message.read_at.offset);
-  --found->second.running;
-  if (found->second.running == 0) idle_.notify_all();
+  left.swap(items);
+  std::size_t bytes = 0;
+  for (const LaneItem& item : left) {
+    AssignedPartition& partition = *item.partition;
+    bytes += item.bytes;
+    --partition.in_flight;
+    if (partition.is_gone) continue;
+    if (are_settled) partition.tracker.finish(item.message.read_at.offset);
+    if (partition.in_flight == 0 && partition.is_leaving) idle_.notify_all();
+  }
+  in_flight_.fetch_sub(left.size(), std::memory_order_relaxed);
+  in_flight_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
 void Assignments::start_draining(const std::vector<TopicPartition>& partitions) {
   const std::lock_guard lock(mutex_);
   for (const auto& partition : partitions) {
-    if (const auto found = partitions_.find(partition); found != partitions_.end()) found->second.is_draining = true;
+    if (const auto found = partitions_.find(partition); found != partitions_.end()) found->second->is_leaving = true;
   }
-}
-
-bool Assignments::is_draining(const LaneItem& item) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = partitions_.find(item.message.read_at.topic_partition());
-  return found == partitions_.end() || found->second.assignment != item.assignment || found->second.is_draining;
 }
 
 bool Assignments::wait_until_idle(const std::vector<TopicPartition>& partitions, std::chrono::milliseconds timeout) {
@@ -51,7 +52,7 @@ bool Assignments::wait_until_idle(const std::vector<TopicPartition>& partitions,
   return idle_.wait_for(lock, timeout, [&] {
     for (const auto& partition : partitions) {
       const auto found = partitions_.find(partition);
-      if (found != partitions_.end() && found->second.running > 0) return false;
+      if (found != partitions_.end() && found->second->in_flight > 0) return false;
     }
     return true;
   });
@@ -59,10 +60,15 @@ bool Assignments::wait_until_idle(const std::vector<TopicPartition>& partitions,
 
 void Assignments::remove(const std::vector<TopicPartition>& partitions) {
   const std::lock_guard lock(mutex_);
-  for (const auto& partition : partitions) partitions_.erase(partition);
+  for (const auto& partition : partitions) {
+    const auto found = partitions_.find(partition);
+    if (found == partitions_.end()) continue;
+    found->second->is_gone = true;
+    partitions_.erase(found);
+  }
 }
 
-void Assignments::take(const TopicPartition& key, Partition& partition, std::vector<Position>& out) {
+void Assignments::take(const TopicPartition& key, AssignedPartition& partition, std::vector<Position>& out) {
   const auto next = partition.tracker.committable();
   if (!next || *next == partition.committed) return;
   partition.committed = *next;
@@ -72,7 +78,7 @@ void Assignments::take(const TopicPartition& key, Partition& partition, std::vec
 std::vector<Position> Assignments::take_committable() {
   const std::lock_guard lock(mutex_);
   std::vector<Position> positions;
-  for (auto& [key, partition] : partitions_) take(key, partition, positions);
+  for (auto& [key, partition] : partitions_) take(key, *partition, positions);
   return positions;
 }
 
@@ -80,27 +86,9 @@ std::vector<Position> Assignments::take_committable(const std::vector<TopicParti
   const std::lock_guard lock(mutex_);
   std::vector<Position> positions;
   for (const auto& key : partitions) {
-    if (const auto found = partitions_.find(key); found != partitions_.end()) take(key, found->second, positions);
+    if (const auto found = partitions_.find(key); found != partitions_.end()) take(key, *found->second, positions);
   }
   return positions;
-}
-
-std::vector<TopicPartition> Assignments::partitions() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<TopicPartition> keys;
-  keys.reserve(partitions_.size());
-  for (const auto& [key, partition] : partitions_) keys.push_back(key);
-  return keys;
-}
-
-std::size_t Assignments::in_flight() const {
-  const std::lock_guard lock(mutex_);
-  return in_flight_;
-}
-
-std::size_t Assignments::in_flight_bytes() const {
-  const std::lock_guard lock(mutex_);
-  return in_flight_bytes_;
 }
 
 }  // namespace oncemark::consume

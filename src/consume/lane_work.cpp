@@ -2,18 +2,49 @@
 
 #include <algorithm>
 #include <chrono>
-#include <span>
+#include <iterator>
 #include <utility>
 
 #include <oncemark/core/id.hpp>
-#include <oncemark/core/loop.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 
 namespace oncemark::consume {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// A handler that locks itself out loses every race; one that meets others does not lose for as long as this.
+constexpr std::chrono::seconds kLongestRace{30};
+// A lost race is over when its winner commits, which takes some milliseconds.
+constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap = milliseconds(50), .jitter = 1.0};
+// What a probe has shown holds for so long, so that many failures at once are not as many connections.
+constexpr milliseconds kProbeHolds{200};
+
+constexpr std::array<const char*, 5> kEndingNames{"done", "duplicate", "retrying", "dead", "settled_elsewhere"};
+
+void append(LaneItems& to, LaneItems from) { to.splice(to.end(), from); }
+
+LaneItems take_first(LaneItems& items) {
+  LaneItems first;
+  first.splice(first.end(), items, items.begin());
+  return first;
+}
+
+ErrorSummary summarize(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (...) {
+    return summarize_current_exception();
+  }
+}
+
+}  // namespace
 
 LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, const RunnerOptions& options,
-                   Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal)
+                   Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
+                   std::function<void()> on_outage)
     : handler_(handler),
       failures_(failures),
       group_(std::move(group)),
@@ -21,150 +52,199 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
       assignments_(assignments),
       metrics_(metrics),
       on_fatal_(std::move(on_fatal)),
-      sizes_(options.workers, GroupSize(options.max_group)) {}
+      on_outage_(std::move(on_outage)),
+      workers_(options.workers, Worker{.size = GroupSize(options.max_group)}) {}
 
-void LaneWork::run(std::size_t lane, std::vector<LaneItem> items, std::stop_token stop) {
-  std::vector<Message> messages;
-  std::size_t next = 0;
-  int tries = 0;  // of the message at `next`, in place
-  while (next < items.size()) {
-    if (must_give_up(items[next], stop)) {
-      assignments_.abandon(items[next++]);
-      continue;
-    }
-    if (items[next].error) {
-      const bool routed = route(items[next], items[next].stage, *items[next].error, stop);
-      if (!routed) assignments_.abandon(items[next]);
-      ++next;
-      continue;
-    }
-    // A message that is tried again in place is tried alone: only then is its failure its own.
-    const std::size_t limit = tries > 0 ? 1 : sizes_[lane].limit();
-    messages.clear();
-    for (std::size_t i = next; i < items.size() && !items[i].error && messages.size() < limit; ++i) {
-      messages.push_back(items[i].message);
-    }
-    const std::vector<Settled> results = handle(sizes_[lane], messages);
-
-    for (const Settled& result : results) {
-      const Next then = handle_one(items[next], result, tries, stop);
-      if (then == Next::again) break;
-      if (then == Next::give_up) assignments_.abandon(items[next]);
-      tries = 0;
-      ++next;
-    }
-  }
+LaneItems LaneWork::run(std::size_t worker, LaneItems items, const std::stop_token& stop) {
+  give_up(items, stop);
+  if (items.empty()) return {};
+  LaneItems left = items.front().error ? route(std::move(items)) : handle(workers_[worker], std::move(items));
+  give_up(left, stop);
+  return left;
 }
 
-std::vector<Settled> LaneWork::handle(GroupSize& size, std::span<const Message> group) {
-  const auto begin = std::chrono::steady_clock::now();
-  std::vector<Settled> results = handler_.handle(group);
-  if (std::ranges::any_of(results, [](const Settled& settled) { return settled.failure != nullptr; })) {
-    size.failed();
-  } else {
-    size.succeeded(results.size(), std::chrono::steady_clock::now() - begin);
+LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
+  std::vector<const Message*> group;
+  group.reserve(items.size());
+  for (const LaneItem& item : items) group.push_back(&item.message);
+
+  const auto begin = steady_clock::now();
+  const Handled handled = handler_.handle(group);
+  if (handled.failure) return group_failed(worker, std::move(items), handled.failure);
+  worker.lost_races = 0;
+  const auto took = steady_clock::now() - begin;
+
+  LaneItems done;
+  LaneItems duplicates;
+  LaneItems failed;
+  std::vector<std::exception_ptr> failures;
+  for (const Settled& settled : handled.messages) {
+    note_time(items.front(), settled.took);
+    LaneItems& ending = settled.failure ? failed : settled.outcome == Outcome::done ? done : duplicates;
+    append(ending, take_first(items));
+    if (settled.failure) failures.push_back(settled.failure);
   }
-  return results;
+  settle(done, kDone);
+  settle(duplicates, kDuplicate);
+  if (failed.empty()) {
+    worker.size.succeeded(handled.messages.size(), took);
+    return items;
+  }
+  worker.size.failed();
+  LaneItems left;
+  for (const std::exception_ptr& failure : failures) append(left, message_failed(take_first(failed), failure));
+  append(left, std::move(items));  // not tried: behind what holds them up
+  return left;
 }
 
-LaneWork::Next LaneWork::handle_one(LaneItem& item, const Settled& settled, int& tries, const std::stop_token& stop) {
-  if (!settled.failure) {
-    const bool is_done = settled.outcome == Outcome::done;
-    settle(item, is_done ? counters_.done : counters_.duplicates, is_done ? "done" : "duplicate");
-    return Next::settled;
-  }
-  ErrorSummary error;
-  try {
-    std::rethrow_exception(settled.failure);
-  } catch (...) {
-    error = summarize_current_exception();
-  }
+/// Nothing of the group was settled. A lost race is answered by less at a time; when the server answers and yet
+/// something else went wrong, each goes alone to show whose fault it is.
+LaneItems LaneWork::group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure) {
+  const ErrorSummary error = summarize(failure);
   if (error.kind == ErrorKind::misuse) {
-    on_fatal_(settled.failure);
-    return Next::give_up;
+    on_fatal_(failure);
+    assignments_.abandon(items);
+    return {};
   }
-  if (error.is_infrastructure) {
-    ++tries;
-    // While the store answers a probe, it is this message that keeps failing (it outlasts wait_timeout, it locks
-    // itself out): then it must not be tried for ever.
-    const bool costs_an_attempt = tries >= options_.in_place_tries && handler_.is_reachable();
-    if (!costs_an_attempt) return pause(item, error, tries, stop) ? Next::again : Next::give_up;
+  worker.size.failed();
+  note_retry(items.front(), error);
+  if (error.is_contention) {
+    const auto pause = delay_after(kAfterLostRace, ++worker.lost_races, random_token());
+    for (LaneItem& item : items) item.not_before = steady_clock::now() + pause;
+  } else if (!is_store_reachable()) {
+    on_outage_();
+  } else {
+    for (LaneItem& item : items) item.is_alone = true;
   }
-  return route(item, Stage::handler, error, stop) ? Next::settled : Next::give_up;
+  return items;
 }
 
-bool LaneWork::route(const LaneItem& item, Stage stage, const ErrorSummary& error, const std::stop_token& stop) {
-  for (int tries = 1;; ++tries) {
-    std::exception_ptr failure;
-    ErrorSummary trouble;
-    try {
-      switch (failures_.route({.message = item.message,
-                               .consumer = handler_.consumer(),
-                               .group = group_,
-                               .stage = stage,
-                               .error = error})) {
-        case Routed::retrying:
-          settle(item, counters_.retrying, "retrying");
-          break;
-        case Routed::dead:
-          settle(item, counters_.dead, "dead");
-          break;
-        case Routed::settled:
-          settle(item, counters_.settled_elsewhere, "settled_elsewhere");
-          break;
-      }
-      return true;
-    } catch (...) {
-      failure = std::current_exception();
-      trouble = summarize_current_exception();
-    }
-    if (trouble.kind == ErrorKind::misuse) {
-      on_fatal_(failure);
-      return false;
-    }
-    if (!pause(item, trouble, tries, stop)) return false;
+LaneItems LaneWork::message_failed(LaneItems item, const std::exception_ptr& failure) {
+  ErrorSummary error = summarize(failure);
+  if (error.kind == ErrorKind::misuse) {
+    on_fatal_(failure);
+    assignments_.abandon(item);
+    return {};
   }
+  if (error.is_infrastructure && !costs_an_attempt(item.front(), error)) return rest(std::move(item), error);
+  item.front().error = std::move(error);
+  return route(std::move(item));
 }
 
-bool LaneWork::pause(const LaneItem& item, const ErrorSummary& error, int tries, const std::stop_token& stop) {
-  counters_.in_place_retries.fetch_add(1, std::memory_order_relaxed);
+/// While the store answers a probe, it may be this message that keeps failing (it outlasts wait_timeout, it locks
+/// itself out): then it must not be tried for ever.
+bool LaneWork::costs_an_attempt(LaneItem& item, const ErrorSummary& error) {
+  const SteadyTime now = steady_clock::now();
+  if (!error.is_contention && !is_store_reachable()) {
+    item.tries = 0;
+    on_outage_();
+    return false;
+  }
+  if (item.tries++ == 0) item.first_try = now;
+  if (item.tries < options_.in_place_tries) return false;
+  return !error.is_contention || now - item.first_try >= kLongestRace;
+}
+
+LaneItems LaneWork::route(LaneItems item) {
+  std::exception_ptr failure;
+  try {
+    const LaneItem& failed = item.front();
+    switch (failures_.route({.message = failed.message,
+                             .consumer = handler_.consumer(),
+                             .group = group_,
+                             .stage = failed.stage,
+                             .error = *failed.error})) {
+      case Routed::retrying:
+        settle(item, kRetrying);
+        break;
+      case Routed::dead:
+        settle(item, kDead);
+        break;
+      case Routed::settled:
+        settle(item, kSettledElsewhere);
+        break;
+    }
+    return {};
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const ErrorSummary trouble = summarize(failure);
+  if (trouble.kind == ErrorKind::misuse) {
+    on_fatal_(failure);
+    assignments_.abandon(item);
+    return {};
+  }
+  ++item.front().tries;
+  if (!trouble.is_contention && !is_store_reachable()) on_outage_();
+  return rest(std::move(item), trouble);
+}
+
+LaneItems LaneWork::rest(LaneItems item, const ErrorSummary& error) {
+  LaneItem& tired = item.front();
+  note_retry(tired, error);
+  const Backoff& backoff = error.is_contention ? kAfterLostRace : options_.in_place;
+  tired.is_alone = true;
+  tired.not_before = steady_clock::now() + delay_after(backoff, tired.tries, random_token());
+  return item;
+}
+
+void LaneWork::note_time(const LaneItem& item, std::chrono::nanoseconds took) {
+  if (took.count() == 0 || (took < slow_.limit() && slow_.is_empty())) return;
+  slow_.note(KeyLanes::lane_of(item.message), took, steady_clock::now());
+}
+
+void LaneWork::note_retry(const LaneItem& item, const ErrorSummary& error) {
+  in_place_retries_.fetch_add(1, std::memory_order_relaxed);
   metrics_.count(metric::kInPlaceRetries, {{"consumer", handler_.consumer()}, {"error", error.error_class}}, 1);
   // A lost race for a lock is everyday; only when it goes on is it worth a person's attention.
-  log(tries < options_.in_place_tries ? LogLevel::debug : LogLevel::warn, "trying again in place",
+  log(item.tries < options_.in_place_tries ? LogLevel::debug : LogLevel::warn, "trying again in place",
       {{"consumer", handler_.consumer()},
        {"record", item.message.read_at.str()},
-       {"tries", tries},
+       {"tries", item.tries},
        {"error", error.error_class},
        {"text", error.text}});
-  constexpr std::chrono::milliseconds kSlice{100};
-  auto left = delay_after(options_.in_place, tries, random_token());
-  while (left.count() > 0) {
-    if (must_give_up(item, stop)) return false;
-    const auto slice = std::min(left, kSlice);
-    if (!wait_for(stop, slice)) return false;
-    left -= slice;
+}
+
+void LaneWork::settle(LaneItems& items, Ending ending) {
+  if (items.empty()) return;
+  settled_[ending].fetch_add(items.size(), std::memory_order_relaxed);
+  metrics_.count(metric::kConsumed, {{"consumer", handler_.consumer()}, {"outcome", kEndingNames[ending]}},
+                 static_cast<double>(items.size()));
+  assignments_.finish(items);
+}
+
+/// Leaves unsettled what must not be started any more: its partition is being let go, or the worker is to stop.
+void LaneWork::give_up(LaneItems& items, const std::stop_token& stop) {
+  LaneItems unwanted;
+  for (auto item = items.begin(); item != items.end();) {
+    const auto next = std::next(item);
+    if (stop.stop_requested() || item->partition->is_leaving.load(std::memory_order_relaxed)) {
+      unwanted.splice(unwanted.end(), items, item);
+    }
+    item = next;
   }
-  return !must_give_up(item, stop);
+  assignments_.abandon(unwanted);
 }
 
-bool LaneWork::must_give_up(const LaneItem& item, const std::stop_token& stop) const {
-  return stop.stop_requested() || assignments_.is_draining(item);
-}
-
-void LaneWork::settle(const LaneItem& item, std::atomic<std::uint64_t>& counter, const char* outcome) {
-  counter.fetch_add(1, std::memory_order_relaxed);
-  metrics_.count(metric::kConsumed, {{"consumer", handler_.consumer()}, {"outcome", outcome}}, 1);
-  assignments_.finish(item);
+bool LaneWork::is_store_reachable() {
+  {
+    const std::lock_guard lock(probe_mutex_);
+    if (reachable_at_ > SteadyTime{} && steady_clock::now() - reachable_at_ < kProbeHolds) return true;
+  }
+  if (!handler_.is_reachable()) return false;
+  const std::lock_guard lock(probe_mutex_);
+  reachable_at_ = steady_clock::now();
+  return true;
 }
 
 RunnerCounts LaneWork::counts() const {
   const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
-  return {.done = read(counters_.done),
-          .duplicates = read(counters_.duplicates),
-          .retrying = read(counters_.retrying),
-          .dead = read(counters_.dead),
-          .settled_elsewhere = read(counters_.settled_elsewhere),
-          .in_place_retries = read(counters_.in_place_retries)};
+  return {.done = read(settled_[kDone]),
+          .duplicates = read(settled_[kDuplicate]),
+          .retrying = read(settled_[kRetrying]),
+          .dead = read(settled_[kDead]),
+          .settled_elsewhere = read(settled_[kSettledElsewhere]),
+          .in_place_retries = read(in_place_retries_)};
 }
 
 }  // namespace oncemark::consume

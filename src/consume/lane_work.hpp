@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <exception>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -12,33 +14,46 @@
 #include <oncemark/consume/runner.hpp>
 
 #include "consume/assignments.hpp"
+#include "consume/slow_lanes.hpp"
 
 namespace oncemark::consume {
 
-/// What a lane does with the messages it is given: handle, try again in place while the servers are to blame, route
-/// what failed, and settle.
+/// What a worker does with the messages it has taken: handle, route what failed, settle; what the servers are to blame
+/// for is given back, to be tried again.
 ///
-/// Threads: run() on every lane at once.
+/// Threads: run() by every worker at once, each with its own number.
 /// Errors:  run() never throws. Misuse is handed to `on_fatal` and leaves its message unsettled.
 class LaneWork {
  public:
   LaneWork(Handler& handler, FailureSink& failures, std::string group, const RunnerOptions& options,
-           Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal);
+           Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
+           std::function<void()> on_outage);
 
-  void run(std::size_t lane, std::vector<LaneItem> items, std::stop_token stop);
-  /// How many messages the lane should take next.
-  [[nodiscard]] std::size_t limit(std::size_t lane) const { return sizes_[lane].limit(); }
+  /// Returns what goes back to its lane.
+  [[nodiscard]] LaneItems run(std::size_t worker, LaneItems items, const std::stop_token& stop);
+  /// How many messages the worker should take next.
+  [[nodiscard]] std::size_t limit(std::size_t worker) const { return workers_[worker].size.limit(); }
+  [[nodiscard]] bool is_slow(std::uint64_t lane) const { return slow_.contains(lane); }
   [[nodiscard]] RunnerCounts counts() const;
 
  private:
-  enum class Next { settled, again, give_up };
+  struct Worker {
+    GroupSize size;
+    int lost_races = 0;  // groups in a row that lost a lock
+  };
+  enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kDead, kSettledElsewhere, kEndings };
 
-  [[nodiscard]] Next handle_one(LaneItem& item, const Settled& settled, int& tries, const std::stop_token& stop);
-  [[nodiscard]] bool route(const LaneItem& item, Stage stage, const ErrorSummary& error, const std::stop_token& stop);
-  [[nodiscard]] bool pause(const LaneItem& item, const ErrorSummary& error, int tries, const std::stop_token& stop);
-  [[nodiscard]] std::vector<Settled> handle(GroupSize& size, std::span<const Message> group);
-  [[nodiscard]] bool must_give_up(const LaneItem& item, const std::stop_token& stop) const;
-  void settle(const LaneItem& item, std::atomic<std::uint64_t>& counter, const char* outcome);
+  [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
+  [[nodiscard]] LaneItems group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure);
+  [[nodiscard]] LaneItems message_failed(LaneItems item, const std::exception_ptr& failure);
+  [[nodiscard]] LaneItems route(LaneItems item);
+  [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);
+  [[nodiscard]] bool costs_an_attempt(LaneItem& item, const ErrorSummary& error);
+  void note_time(const LaneItem& item, std::chrono::nanoseconds took);
+  void note_retry(const LaneItem& item, const ErrorSummary& error);
+  void settle(LaneItems& items, Ending ending);
+  void give_up(LaneItems& items, const std::stop_token& stop);
+  [[nodiscard]] bool is_store_reachable();
 
   Handler& handler_;
   FailureSink& failures_;
@@ -47,11 +62,15 @@ class LaneWork {
   Assignments& assignments_;
   Metrics& metrics_;
   std::function<void(std::exception_ptr)> on_fatal_;
-  std::vector<GroupSize> sizes_;  // one a lane, touched by that lane only
+  std::function<void()> on_outage_;
+  std::vector<Worker> workers_;  // each touched by its own thread only
+  SlowLanes slow_;
 
-  struct Counters {
-    std::atomic<std::uint64_t> done{0}, duplicates{0}, retrying{0}, dead{0}, settled_elsewhere{0}, in_place_retries{0};
-  } counters_;
+  std::mutex probe_mutex_;
+  SteadyTime reachable_at_{};  // guarded by probe_mutex_
+
+  std::array<std::atomic<std::uint64_t>, kEndings> settled_{};
+  std::atomic<std::uint64_t> in_place_retries_{0};
 };
 
 }  // namespace oncemark::consume

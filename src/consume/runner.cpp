@@ -16,12 +16,14 @@
 
 #include "consume/assignments.hpp"
 #include "consume/lane_work.hpp"
+#include "consume/outage.hpp"
 
 namespace oncemark::consume {
 namespace {
 
 constexpr std::chrono::milliseconds kPollWait{100};
 constexpr std::size_t kPollRecords = 500;
+constexpr std::chrono::milliseconds kDrainSlice{50};
 
 void require(bool holds, const char* field, const std::string& value, const char* range) {
   if (holds) return;
@@ -59,8 +61,9 @@ class Runner::Engine final : public RebalanceListener {
         failures_(failures),
         options_(std::move(options)),
         metrics_(metrics),
-        lane_work_(handler, failures, source.group(), options_, assignments_, metrics,
-                   [this](std::exception_ptr error) { fail(std::move(error)); }) {
+        work_(
+            handler, failures, source.group(), options_, assignments_, metrics,
+            [this](std::exception_ptr error) { fail(std::move(error)); }, [this] { outage_->begin(); }) {
     options_.validate();
   }
 
@@ -72,10 +75,11 @@ class Runner::Engine final : public RebalanceListener {
 
  private:
   void poll_until_stopped(const std::stop_token& stop);
-  void accept(const Record& record);
+  [[nodiscard]] bool has_room();
+  void accept(std::vector<Record> records);
+  [[nodiscard]] std::optional<LaneItem> accept(Record record);
   [[nodiscard]] bool is_foreign(const Record& record) const;
-  [[nodiscard]] LaneItem read(const Record& record) const;
-  void limit_flow();
+  [[nodiscard]] LaneItem read(Record record) const;
   void commit(const std::vector<Position>& positions);
   void fail(std::exception_ptr error);
   [[nodiscard]] std::exception_ptr fatal_error() const;
@@ -87,10 +91,11 @@ class Runner::Engine final : public RebalanceListener {
   Metrics& metrics_;
 
   Assignments assignments_;
-  LaneWork lane_work_;
+  LaneWork work_;
   std::map<std::string, std::string> retry_topics_;  // retry topic → its source topic
   std::unique_ptr<KeyLanes> lanes_;
-  bool is_paused_ = false;
+  std::unique_ptr<Outage> outage_;  // while run() runs; it holds the lanes
+  bool is_full_ = false;
   std::atomic<std::uint64_t> foreign_{0};
 
   mutable std::mutex mutex_;
@@ -105,10 +110,12 @@ void Runner::Engine::run(std::stop_token stop) {
     if (need.subscribe) retry_topics_.emplace(need.topic, need.like);
   }
   lanes_ = std::make_unique<KeyLanes>(
-      options_.workers, [this](std::size_t lane) { return lane_work_.limit(lane); },
-      [this](std::size_t lane, std::vector<LaneItem> items, std::stop_token lane_stop) {
-        lane_work_.run(lane, std::move(items), std::move(lane_stop));
+      options_.workers, [this](std::size_t worker) { return work_.limit(worker); },
+      [this](std::uint64_t lane) { return work_.is_slow(lane); },
+      [this](std::size_t worker, LaneItems items, const std::stop_token& worker_stop) {
+        return work_.run(worker, std::move(items), worker_stop);
       });
+  outage_ = std::make_unique<Outage>(handler_, options_.in_place, [this](bool is_on) { lanes_->hold(is_on); });
   try {
     source_.subscribe(needs, *this);
     poll_until_stopped(stop);
@@ -127,8 +134,7 @@ void Runner::Engine::run(std::stop_token stop) {
 void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
   auto next_commit = std::chrono::steady_clock::now() + options_.commit_interval;
   while (!stop.stop_requested() && !has_failed_.load(std::memory_order_acquire)) {
-    for (const Record& record : source_.poll(kPollWait, kPollRecords)) accept(record);
-    limit_flow();
+    accept(source_.poll(kPollWait, has_room() ? kPollRecords : 0));
     const auto now = std::chrono::steady_clock::now();
     if (now < next_commit) continue;
     next_commit = now + options_.commit_interval;
@@ -138,31 +144,53 @@ void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
   }
 }
 
-void Runner::Engine::accept(const Record& record) {
-  if (has_failed_.load(std::memory_order_acquire)) return;  // not started, so not settled
+/// Whether more records may be read. Once full, it is full until a quarter of the room is free again.
+bool Runner::Engine::has_room() {
+  const auto exceeds = [this](std::size_t quarters) {
+    return assignments_.in_flight() >= options_.max_in_flight / 4 * quarters ||
+           assignments_.in_flight_bytes() >= options_.max_in_flight_bytes / 4 * quarters;
+  };
+  is_full_ = exceeds(is_full_ ? 3 : 4);
+  return !is_full_;
+}
+
+void Runner::Engine::accept(std::vector<Record> records) {
+  LaneItems items;
+  for (Record& record : records) {
+    if (auto item = accept(std::move(record))) items.push_back(std::move(*item));
+  }
+  lanes_->push(std::move(items));
+}
+
+/// Nothing, when the record is not for a lane.
+std::optional<LaneItem> Runner::Engine::accept(Record record) {
+  if (has_failed_.load(std::memory_order_acquire)) return std::nullopt;  // not started, so not settled
   const std::size_t bytes = size_of(record);
-  const auto assignment = assignments_.start(record.position, bytes);
-  if (!assignment) return;  // revoked inside this very poll; its next owner reads it
-  LaneItem item;
-  item.message.read_at = record.position;
-  item.assignment = *assignment;
-  item.bytes = bytes;
+  auto partition = assignments_.start(record.position, bytes);
+  if (!partition) return std::nullopt;  // revoked inside this very poll; its next owner reads it
+  const auto leave = [&](Position position, void (Assignments::*how)(LaneItems&)) {
+    LaneItems left(1);
+    left.front().message.read_at = std::move(position);
+    left.front().partition = std::move(partition);
+    left.front().bytes = bytes;
+    (assignments_.*how)(left);
+  };
   if (is_foreign(record)) {
     foreign_.fetch_add(1, std::memory_order_relaxed);
-    assignments_.finish(item);
-    return;
+    leave(std::move(record.position), &Assignments::finish);
+    return std::nullopt;
   }
+  Position position = record.position;
   try {
-    LaneItem decoded = read(record);
-    decoded.assignment = *assignment;
-    decoded.bytes = bytes;
-    item = std::move(decoded);
+    LaneItem item = read(std::move(record));
+    item.partition = std::move(partition);
+    item.bytes = bytes;
+    return item;
   } catch (...) {
-    assignments_.abandon(item);
+    leave(std::move(position), &Assignments::abandon);
     fail(std::current_exception());
-    return;
+    return std::nullopt;
   }
-  lanes_->push(std::move(item));
 }
 
 /// Two groups can share a retry topic by an unlucky choice of names: "a" + "b.c" and "a.b" + "c". Such a record is
@@ -175,7 +203,7 @@ bool Runner::Engine::is_foreign(const Record& record) const {
 
 /// Decodes a record. What cannot be decoded or has no key becomes an item that only has to be routed, keyed by its
 /// coordinates; misuse is thrown.
-LaneItem Runner::Engine::read(const Record& record) const {
+LaneItem Runner::Engine::read(Record record) const {
   LaneItem item;
   const auto retry_topic = retry_topics_.find(record.position.topic);
   const bool is_retry = retry_topic != retry_topics_.end();
@@ -195,9 +223,9 @@ LaneItem Runner::Engine::read(const Record& record) const {
   }
   item.stage = is_decoded ? Stage::key : Stage::decode;
   if (!is_decoded) {
-    item.message = Message{.key = record.key,
-                           .payload = record.payload,
-                           .headers = record.headers,
+    item.message = Message{.key = std::move(record.key),
+                           .payload = std::move(record.payload),
+                           .headers = std::move(record.headers),
                            .event_time = record.timestamp,
                            .origin = record.position,
                            .origin_timestamp = record.timestamp,
@@ -208,21 +236,6 @@ LaneItem Runner::Engine::read(const Record& record) const {
   }
   item.message.business_key = coordinates_identity(item.message.origin, item.message.origin_timestamp);
   return item;
-}
-
-void Runner::Engine::limit_flow() {
-  const std::size_t count = assignments_.in_flight();
-  const std::size_t bytes = assignments_.in_flight_bytes();
-  const bool is_full = count >= options_.max_in_flight || bytes >= options_.max_in_flight_bytes;
-  // Pausing throws prefetched records away, so it is not undone until half of the room is free again.
-  const bool has_room = count <= options_.max_in_flight / 2 && bytes <= options_.max_in_flight_bytes / 2;
-  if (!is_paused_ && is_full) {
-    source_.set_paused(assignments_.partitions(), true);
-    is_paused_ = true;
-  } else if (is_paused_ && has_room) {
-    source_.set_paused(assignments_.partitions(), false);
-    is_paused_ = false;
-  }
 }
 
 void Runner::Engine::commit(const std::vector<Position>& positions) {
@@ -241,7 +254,6 @@ void Runner::Engine::commit(const std::vector<Position>& positions) {
 
 void Runner::Engine::assigned(const std::vector<TopicPartition>& partitions) {
   assignments_.assign(partitions);
-  is_paused_ = false;  // a new assignment starts unpaused
   log(LogLevel::info, "partitions assigned",
       {{"consumer", handler_.consumer()}, {"group", source_.group()}, {"partitions", partitions.size()}});
 }
@@ -249,15 +261,18 @@ void Runner::Engine::assigned(const std::vector<TopicPartition>& partitions) {
 void Runner::Engine::revoked(const std::vector<TopicPartition>& partitions, bool lost) {
   assignments_.start_draining(partitions);
   const std::set<TopicPartition> leaving(partitions.begin(), partitions.end());
-  lanes_->drop_if([&](const LaneItem& item) {
-    if (!leaving.contains(item.message.read_at.topic_partition())) return false;
-    assignments_.abandon(item);
-    return true;
-  });
-  if (!assignments_.wait_until_idle(partitions, options_.drain_timeout)) {
+  const auto deadline = std::chrono::steady_clock::now() + options_.drain_timeout;
+  while (true) {
+    LaneItems unwanted = lanes_->take_back(
+        [&](const LaneItem& item) { return leaving.contains(item.message.read_at.topic_partition()); });
+    assignments_.abandon(unwanted);
+    // A worker may just have given something back that rests now: look again now and then.
+    if (assignments_.wait_until_idle(partitions, kDrainSlice)) break;
+    if (std::chrono::steady_clock::now() < deadline) continue;
     log(LogLevel::warn,
         "handlers were still running when the drain time-out came; the next owner waits for their claims",
         {{"consumer", handler_.consumer()}, {"drain_timeout_ms", options_.drain_timeout.count()}});
+    break;
   }
   if (!lost) commit(assignments_.take_committable(partitions));
   assignments_.remove(partitions);
@@ -277,7 +292,7 @@ std::exception_ptr Runner::Engine::fatal_error() const {
 }
 
 RunnerCounts Runner::Engine::counts() const {
-  RunnerCounts counts = lane_work_.counts();
+  RunnerCounts counts = work_.counts();
   counts.foreign = foreign_.load(std::memory_order_relaxed);
   return counts;
 }

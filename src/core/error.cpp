@@ -22,15 +22,16 @@ std::string demangled(const std::type_info& type) {
   return status == 0 && name ? name.get() : type.name();
 }
 
-ErrorSummary summary(std::string_view error_class, std::string_view text, ErrorKind kind, bool is_infrastructure) {
-  return {utf8::repaired(truncate_utf8(error_class, kMaxClass)), utf8::repaired(truncate_utf8(text, kMaxText)), kind,
-          is_infrastructure};
+ErrorSummary summary(std::string_view error_class, std::string_view text, ErrorKind kind) {
+  return {.error_class = utf8::repaired(truncate_utf8(error_class, kMaxClass)),
+          .text = utf8::repaired(truncate_utf8(text, kMaxText)),
+          .kind = kind};
 }
 
 ErrorSummary summarize_foreign() {
   const std::type_info* type = abi::__cxa_current_exception_type();
   const std::string text = "threw " + (type ? demangled(*type) : "something") + ", which is no std::exception";
-  return summary("unknown", text, ErrorKind::permanent, false);
+  return summary("unknown", text, ErrorKind::permanent);
 }
 
 }  // namespace
@@ -54,14 +55,17 @@ std::string_view to_string(ErrorKind kind) noexcept {
 ErrorSummary summarize_current_exception() noexcept {
   try {
     if (!std::current_exception()) {
-      return summary("unknown", "no exception is being handled", ErrorKind::transient, false);
+      return summary("unknown", "no exception is being handled", ErrorKind::transient);
     }
     try {
       throw;
     } catch (const Error& error) {
-      return summary(error.error_class(), error.what(), error.kind(), error.is_infrastructure());
+      ErrorSummary result = summary(error.error_class(), error.what(), error.kind());
+      result.is_infrastructure = error.is_infrastructure();
+      result.is_contention = error.is_contention();
+      return result;
     } catch (const std::exception& error) {
-      return summary(demangled(typeid(error)), error.what(), ErrorKind::transient, false);
+      return summary(demangled(typeid(error)), error.what(), ErrorKind::transient);
     } catch (...) {
       return summarize_foreign();
     }

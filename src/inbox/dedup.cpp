@@ -1,5 +1,6 @@
 #include <oncemark/inbox/dedup.hpp>
 
+#include <chrono>
 #include <utility>
 
 #include <oncemark/core/error.hpp>
@@ -10,6 +11,9 @@
 #include <oncemark/observe/metric_names.hpp>
 
 namespace oncemark::inbox {
+
+using consume::Handled;
+
 namespace {
 
 bool is_name(const std::string& name) {
@@ -68,117 +72,179 @@ void Dedup::identify(Message& message) const {
   }
 }
 
+/// What happened to each of a group, in one run of its effects.
+struct Dedup::Run {
+  explicit Run(std::size_t messages) : failures(messages), took(messages) {}
+
+  std::vector<std::exception_ptr> failures;
+  std::vector<std::chrono::nanoseconds> took;
+  std::vector<std::size_t> undone;  // their claims are given back
+};
+
 consume::Outcome Dedup::handle(const Message& message) {
-  const std::span<const Message> group(&message, 1);
-  const auto claims =
-      store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
-        ONCEMARK_FAIL_POINT("dedup.after_claim");
-        if (claimed.front().is_fresh) effect_(message, tx);
-        ONCEMARK_FAIL_POINT("dedup.after_handler");
-        return std::vector<std::size_t>();
-      });
-  ONCEMARK_FAIL_POINT("dedup.after_commit");
-  return outcomes(group, claims).front().outcome;
+  const Handled handled = handle_alone(message);
+  if (handled.messages.front().failure) std::rethrow_exception(handled.messages.front().failure);
+  return handled.messages.front().outcome;
 }
 
-std::vector<consume::Settled> Dedup::handle(std::span<const Message> group) {
+Handled Dedup::handle(Group group) {
   // A retried record has a state of its own to leave, and an effect outside must not be run again for a neighbour's
   // failure: both go alone.
   std::size_t together = 0;
   if (options_.effects == Effects::transaction) {
-    while (together < group.size() && !group[together].from_retry_topic) ++together;
+    while (together < group.size() && !group[together]->from_retry_topic) ++together;
   }
-  return together > 1 ? handle_together(group.first(together)) : handle_alone(group.front());
+  return together > 1 ? handle_together(group.first(together)) : handle_alone(*group.front());
 }
 
-std::vector<consume::Settled> Dedup::handle_alone(const Message& message) {
+Handled Dedup::handle_alone(const Message& message) {
+  const Message* const only = &message;
+  const Group group(&only, 1);
+  Run run(1);
   try {
-    return {{.outcome = handle(message)}};
+    const auto claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
+      ONCEMARK_FAIL_POINT("dedup.after_claim");
+      if (claimed.front().is_fresh) apply(message, tx, run, 0);
+      ONCEMARK_FAIL_POINT("dedup.after_handler");
+      return std::vector<std::size_t>();
+    });
+    ONCEMARK_FAIL_POINT("dedup.after_commit");
+    return {.messages = outcomes(group, claims, std::move(run))};
   } catch (...) {
-    return {{.failure = std::current_exception()}};
+    return {.messages = {{.failure = std::current_exception(), .took = run.took.front()}}};
   }
 }
 
-std::vector<consume::Settled> Dedup::handle_together(std::span<const Message> group) {
+Handled Dedup::handle_together(Group group) {
+  Run run(group.size());
   std::vector<ledger::Claim> claims;
   try {
-    claims =
-        store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
-          ONCEMARK_FAIL_POINT("dedup.after_claim");
-          for (std::size_t i = 0; i < group.size(); ++i) {
-            if (claimed[i].is_fresh) effect_(group[i], tx);
-          }
-          ONCEMARK_FAIL_POINT("dedup.after_handler");
-          return std::vector<std::size_t>();
-        });
+    claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
+      ONCEMARK_FAIL_POINT("dedup.after_claim");
+      if (batch_effect_) {
+        apply_batch(group, claimed, tx, run);
+      } else {
+        for (std::size_t i = 0; i < group.size(); ++i) {
+          if (claimed[i].is_fresh) apply(*group[i], tx, run, i);
+        }
+      }
+      ONCEMARK_FAIL_POINT("dedup.after_handler");
+      return run.undone;
+    });
   } catch (const Error& error) {
-    // A lost race, a lost connection: the whole group is tried again, smaller. Anything else is some message's fault.
-    if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable)
-      return {{.failure = std::current_exception()}};
+    // A lost race, a commit in doubt: the whole group is tried again. Anything else may be some message's fault.
+    if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable) {
+      return {.failure = std::current_exception()};
+    }
     return handle_with_savepoints(group);
   } catch (...) {
     return handle_with_savepoints(group);
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
-  return outcomes(group, claims);
+  return {.messages = outcomes(group, claims, std::move(run))};
 }
 
-std::vector<consume::Settled> Dedup::handle_with_savepoints(std::span<const Message> group) {
-  std::vector<std::exception_ptr> failures(group.size());
+Handled Dedup::handle_with_savepoints(Group group) {
+  Run run(group.size());
   std::size_t tried = group.size();  // messages before the one that nothing may overtake, and that one
   std::vector<ledger::Claim> claims;
   try {
-    claims =
-        store_.settle(options_.consumer, group, [&](std::span<const ledger::Claim> claimed, mysql::Transaction& tx) {
-          ONCEMARK_FAIL_POINT("dedup.after_claim");
-          std::vector<std::size_t> undone;
-          std::size_t i = 0;
-          for (; i < group.size() && tried == group.size(); ++i) {
-            if (!claimed[i].is_fresh) continue;
-            tx.savepoint("oncemark_message");
-            try {
-              effect_(group[i], tx);
-            } catch (...) {
-              if (tx.is_doomed()) throw;
-              tx.rollback_to("oncemark_message");
-              failures[i] = std::current_exception();
-              undone.push_back(i);
-              const ErrorSummary error = summarize_current_exception();
-              if (error.is_infrastructure || error.kind == ErrorKind::misuse) tried = i + 1;
-            }
-          }
-          for (; i < group.size(); ++i) {  // not tried: their claims go back too
-            if (claimed[i].is_fresh) undone.push_back(i);
-          }
-          ONCEMARK_FAIL_POINT("dedup.after_handler");
-          return undone;
-        });
+    claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
+      ONCEMARK_FAIL_POINT("dedup.after_claim");
+      std::size_t i = 0;
+      for (; i < group.size() && tried == group.size(); ++i) {
+        if (!claimed[i].is_fresh) continue;
+        tx.savepoint("oncemark_message");
+        try {
+          apply(*group[i], tx, run, i);
+        } catch (...) {
+          if (tx.is_doomed()) throw;
+          tx.rollback_to("oncemark_message");
+          run.failures[i] = std::current_exception();
+          run.undone.push_back(i);
+          const ErrorSummary error = summarize_current_exception();
+          if (error.is_infrastructure || error.kind == ErrorKind::misuse) tried = i + 1;
+        }
+      }
+      for (; i < group.size(); ++i) {  // not tried: their claims go back too
+        if (claimed[i].is_fresh) run.undone.push_back(i);
+      }
+      ONCEMARK_FAIL_POINT("dedup.after_handler");
+      return run.undone;
+    });
   } catch (...) {
-    return {{.failure = std::current_exception()}};
+    return {.failure = std::current_exception()};
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
-  std::vector<consume::Settled> settled = outcomes(group.first(tried), std::span(claims).first(tried));
-  for (std::size_t i = 0; i < tried; ++i) settled[i].failure = failures[i];
-  return settled;
+  return {.messages = outcomes(group.first(tried), std::span(claims).first(tried), std::move(run))};
 }
 
-std::vector<consume::Settled> Dedup::outcomes(std::span<const Message> group, std::span<const ledger::Claim> claims) {
+/// One message through whichever effect there is; throws what it threw or reported.
+void Dedup::apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto stop_clock = [&] { run.took[place] = std::chrono::steady_clock::now() - begin; };
+  try {
+    if (batch_effect_) {
+      Batch batch({&message});
+      batch_effect_(batch, tx);
+      if (batch.failures().front()) std::rethrow_exception(batch.failures().front());
+    } else {
+      effect_(message, tx);
+    }
+  } catch (...) {
+    stop_clock();
+    throw;
+  }
+  stop_clock();
+}
+
+void Dedup::apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run) {
+  std::vector<const Message*> fresh;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (!claims[i].is_fresh) continue;
+    fresh.push_back(group[i]);
+    places.push_back(i);
+  }
+  if (fresh.empty()) return;
+  Batch batch(std::move(fresh));
+  batch_effect_(batch, tx);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const std::exception_ptr& failure = batch.failures()[i];
+    if (!failure) continue;
+    run.failures[places[i]] = failure;
+    run.undone.push_back(places[i]);
+    try {
+      std::rethrow_exception(failure);
+    } catch (...) {
+      // It will be tried in place, so a later message of its key must not be committed now.
+      const ErrorSummary error = summarize_current_exception();
+      if (error.is_infrastructure || error.kind == ErrorKind::misuse) throw;
+    }
+  }
+}
+
+std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run run) {
   note_conflicts(group, claims);
   std::vector<consume::Settled> settled;
   settled.reserve(group.size());
-  for (const ledger::Claim& claim : claims) {
-    settled.push_back({.outcome = claim.is_fresh ? consume::Outcome::done : consume::Outcome::duplicate});
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    settled.push_back({.outcome = claims[i].is_fresh ? consume::Outcome::done : consume::Outcome::duplicate,
+                       .failure = std::move(run.failures[i]),
+                       .took = run.took[i]});
   }
   return settled;
 }
 
-void Dedup::note_conflicts(std::span<const Message> group, std::span<const ledger::Claim> claims) {
+void Dedup::note_conflicts(Group group, Claims claims) {
   for (std::size_t i = 0; i < group.size(); ++i) {
     if (!claims[i].is_key_conflict) continue;
     metrics_.count(metric::kKeyConflicts, {{"consumer", options_.consumer}}, 1);
     log(LogLevel::warn,
         "key conflict: a message with the same business key had another payload; treated as a duplicate",
-        {{"consumer", options_.consumer}, {"business_key", group[i].business_key}, {"record", group[i].read_at.str()}});
+        {{"consumer", options_.consumer},
+         {"business_key", group[i]->business_key},
+         {"record", group[i]->read_at.str()}});
   }
 }
 

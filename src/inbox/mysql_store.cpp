@@ -4,25 +4,13 @@
 #include <oncemark/mysql/migration.hpp>
 
 namespace oncemark::inbox {
-namespace {
-
-std::vector<ledger::Claim> claim_all(mysql::Transaction& tx, const std::string& consumer,
-                                     std::span<const Message> group) {
-  if (group.size() == 1) return {ledger::claim(tx, consumer, group.front())};
-  std::vector<const Message*> messages;
-  messages.reserve(group.size());
-  for (const Message& message : group) messages.push_back(&message);
-  return ledger::claim_group(tx, consumer, messages);
-}
-
-}  // namespace
 
 void MysqlStore::prepare() {
   mysql::require_schema(pool_);
   ledger::require_exact_affected_rows(pool_);
 }
 
-std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::span<const Message> group,
+std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::span<const Message* const> group,
                                               const Effects& effects) {
   auto connection = pool_.acquire();
   const auto put_back = [&](const mysql::UnitOfWork& unit) {
@@ -30,9 +18,9 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
   };
   mysql::UnitOfWork unit(*connection);
   try {
-    auto claims = claim_all(unit.tx(), consumer, group);
+    auto claims = ledger::claim_group(unit.tx(), consumer, group);
     for (const std::size_t failed : effects(claims, unit.tx())) {
-      ledger::give_back(unit.tx(), consumer, group[failed].business_key);
+      ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
     }
     unit.commit();
     return claims;

@@ -49,12 +49,14 @@ struct Consumer::State {
   void handle(const rd_kafka_message_t& event);
   [[noreturn]] void stop_for_good();
   void check_doubtful_topics();
+  void serve_group(milliseconds wait);
   void take_what_is_there(milliseconds wait, std::size_t max);
   void leave_group();
 
   const ConsumerOptions options;
   std::unique_ptr<Membership> membership;
   ClientHandle client;
+  QueueHandle records;  // closed before the client
   bool subscribed = false;
   std::set<std::string> doubtful;  // source topics that librdkafka says are unknown
   Steady::time_point next_check{};
@@ -65,7 +67,9 @@ Consumer::State::State(ConsumerOptions options_) : options(std::move(options_)) 
   ConfHandle conf = consumer_conf(options);
   place->attach_to(conf.get());
   client = make_client(RD_KAFKA_CONSUMER, std::move(conf), *place);
+  records.reset(rd_kafka_queue_new(client.get()));
   place->set_client(client.get());
+  place->set_records(records.get());
   membership = std::move(place);
 }
 
@@ -74,13 +78,25 @@ void Consumer::State::require_open() const {
   if (!subscribed) throw MisuseError("consumer " + options.group + " is not subscribed; call subscribe() first");
 }
 
+// The group's events have a queue of their own, so that they are served while no record is taken.
+void Consumer::State::serve_group(milliseconds wait) {
+  while (const auto event = MessageHandle(rd_kafka_consumer_poll(client.get(), ms(wait)))) {
+    if (event->err) {
+      handle(*event);
+    } else {
+      membership->read().push_back(to_record(*event));  // of a partition that could not be led to our queue
+    }
+    wait = milliseconds(0);
+  }
+}
+
 // Records that came before an error are handed over first; the error follows at the next poll.
 void Consumer::State::take_what_is_there(milliseconds wait, std::size_t max) {
   auto until = Steady::time_point::max();
   std::vector<Record>& read = membership->read();
   while (read.size() < max) {
     const MessageHandle message(
-        rd_kafka_consumer_poll(client.get(), until == Steady::time_point::max() ? ms(wait) : 0));
+        rd_kafka_consume_queue(records.get(), until == Steady::time_point::max() ? ms(wait) : 0));
     if (!message) return;
     if (until == Steady::time_point::max()) until = Steady::now() + kTakeBound;
     if (message->err) {
@@ -206,17 +222,13 @@ std::vector<Record> Consumer::poll(milliseconds wait, std::size_t max) {
   state.check_doubtful_topics();
   state.membership->retry_pending();
   try {
-    state.take_what_is_there(wait, max);
+    state.serve_group(max == 0 ? wait : milliseconds(0));
+    if (max > 0) state.take_what_is_there(wait, max);
   } catch (...) {
     state.membership->keep_error(std::current_exception());
   }
   if (state.membership->read().empty()) state.membership->throw_kept_error();
   return std::exchange(state.membership->read(), {});
-}
-
-void Consumer::set_paused(const std::vector<TopicPartition>& partitions, bool paused) {
-  state_->require_open();
-  state_->membership->set_paused(partitions, paused);
 }
 
 void Consumer::commit(const std::vector<Position>& next) {
@@ -235,6 +247,7 @@ void Consumer::close() {
     error = std::current_exception();
   }
   state.membership->set_listener(nullptr);
+  state.records.reset();
   retire(std::move(state.client), std::move(state.membership), kRetireBound);
   if (error) std::rethrow_exception(error);
 }

@@ -75,6 +75,7 @@ void Membership::start_pending(milliseconds bound) {
         pending_.empty() ? std::vector<Position>{}
                          : find_starts(client_, pending_, rules_, bound,
                                        [this](const TopicPartition& partition) { return all_records(partition); });
+    lead_to_records(starts);
     if (const rd_kafka_resp_err_t error = rd_kafka_assign(client_, to_native(starts).get())) {
       throw failure("starting to read " + list_text(pending_), error);
     }
@@ -84,6 +85,14 @@ void Membership::start_pending(milliseconds bound) {
   }
   assigned_ = std::exchange(pending_, {});
   if (listener_ && !assigned_.empty()) listener_->assigned(assigned_);
+}
+
+// Before the assignment: a partition that the application has led somewhere stays led there when fetching starts.
+void Membership::lead_to_records(const std::vector<Position>& starts) {
+  for (const Position& start : starts) {
+    const QueueHandle fetched(rd_kafka_queue_get_partition(client_, start.topic.c_str(), start.partition));
+    if (fetched) rd_kafka_queue_forward(fetched.get(), records_);
+  }
 }
 
 // librdkafka waits for an answer to its callback, and must not read from where it thinks it should.
@@ -124,8 +133,6 @@ void Membership::tell_revoked(bool lost) {
       keep_error(std::current_exception());
     }
   }
-  // librdkafka keeps a partition paused over a rebalance, and nobody would resume it.
-  set_paused(std::vector<TopicPartition>(paused_.begin(), paused_.end()), false);
   assigned_.clear();
 }
 
@@ -146,20 +153,6 @@ void Membership::read_again(const Position& place, int code, const std::string& 
   }
   write(LOG_WARNING, "READ", place.str() + ": " + text + "; reading again from the committed positions");
   take(partitions);
-}
-
-void Membership::set_paused(const std::vector<TopicPartition>& partitions, bool paused) {
-  // Resuming what is not paused makes librdkafka 2.0.2 read again from an old position.
-  std::vector<TopicPartition> changed;
-  for (const TopicPartition& partition : partitions) {
-    if (!is_assigned(partition)) continue;
-    if (paused ? paused_.insert(partition).second : paused_.erase(partition) > 0) changed.push_back(partition);
-  }
-  if (changed.empty()) return;
-  const PartitionsHandle list = to_native(changed);
-  const rd_kafka_resp_err_t error =
-      paused ? rd_kafka_pause_partitions(client_, list.get()) : rd_kafka_resume_partitions(client_, list.get());
-  if (error) throw failure((paused ? "pausing " : "resuming ") + list_text(changed), error);
 }
 
 void Membership::commit(const std::vector<Position>& next) {

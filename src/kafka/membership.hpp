@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include <oncemark/kafka/settings.hpp>
@@ -18,7 +17,7 @@
 
 namespace oncemark::kafka {
 
-/// A consumer's place in its group: which partitions it has, where each starts, which are paused.
+/// A consumer's place in its group: which partitions it has, and where each starts.
 ///
 /// Shape:   a partition is either pending (the group gave it to us, its start is not known yet, nothing is read) or
 ///          assigned (the listener knows it). What cannot be found out now is tried again at every poll.
@@ -31,6 +30,8 @@ class Membership final : public ClientLog {
   /// Registers the callback that leads here.
   void attach_to(rd_kafka_conf_t* conf) noexcept;
   void set_client(rd_kafka_t* client) noexcept { client_ = client; }
+  /// Where the records of assigned partitions go, from the next assignment on.
+  void set_records(rd_kafka_queue_t* records) noexcept { records_ = records; }
   void set_listener(RebalanceListener* listener) noexcept { listener_ = listener; }
 
   void on_rebalance(rd_kafka_resp_err_t event, const rd_kafka_topic_partition_list_t* partitions) noexcept;
@@ -42,7 +43,6 @@ class Membership final : public ClientLog {
   /// Tells the listener that what it has is lost: nothing else will.
   void lose_all();
 
-  void set_paused(const std::vector<TopicPartition>& partitions, bool paused);
   void commit(const std::vector<Position>& next);
 
   /// Records handed over in the running poll. Those of a revoked partition are taken back: its next owner, who may be
@@ -62,6 +62,7 @@ class Membership final : public ClientLog {
   void let_go(bool lost);
   void tell_revoked(bool lost);
   void start_pending(std::chrono::milliseconds bound);
+  void lead_to_records(const std::vector<Position>& starts);
   void read_nothing() noexcept;
   [[nodiscard]] Watermarks all_records(const TopicPartition& partition) const;
   [[nodiscard]] bool is_assigned(const TopicPartition& partition) const;
@@ -69,11 +70,11 @@ class Membership final : public ClientLog {
   const ConsumerOptions options_;
   const StartRules rules_;
   rd_kafka_t* client_ = nullptr;
+  rd_kafka_queue_t* records_ = nullptr;
   RebalanceListener* listener_ = nullptr;
   std::vector<TopicPartition> pending_;
   std::vector<TopicPartition> assigned_;
   std::chrono::steady_clock::time_point next_retry_{};
-  std::set<TopicPartition> paused_;
   std::map<TopicPartition, Trouble> troubles_;
   std::vector<Record> read_;
   std::exception_ptr error_;

@@ -60,6 +60,7 @@ Claim claim(mysql::Transaction& tx, std::string_view consumer, const Message& me
 
 std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer,
                                std::span<const Message* const> messages) {
+  if (messages.size() == 1) return {claim(tx, consumer, *messages.front())};
   std::vector<Claim> claims(messages.size());
   std::vector<std::size_t> order(messages.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

@@ -5,12 +5,12 @@
 
 namespace oncemark::consume {
 
-/// How many messages a lane puts into one transaction: as many as keep it short.
+/// How many messages a worker puts into one transaction: as many as keep it short.
 ///
 /// Shape:   starts at 1; a full group that took less than `target` grows the limit by a quarter (at least one); one
-///          that took longer, and any failure, halves it. So it follows the handler's speed and the contention on
+///          of several that took longer, and any failure, halves it. So it follows the handler's speed and the contention on
 ///          the rows it touches, which no fixed number does.
-/// Threads: one at a time; each lane has its own.
+/// Threads: one at a time; each worker has its own.
 /// Errors:  none.
 /// Source:  design, decision 3.
 class GroupSize {

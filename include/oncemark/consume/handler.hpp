@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <span>
 #include <string>
@@ -19,11 +20,18 @@ enum class Outcome {
 struct Settled {
   Outcome outcome = Outcome::done;
   std::exception_ptr failure = nullptr;  // null: `outcome` holds
+  std::chrono::nanoseconds took{0};      // in the user's function; 0: not known
+};
+
+/// What became of a group.
+struct Handled {
+  std::vector<Settled> messages = {};    // of those that were tried, from the first on
+  std::exception_ptr failure = nullptr;  // not null: nothing was settled, and it is not known whose fault that is
 };
 
 /// What the runner calls with messages. Users write functions and wrap them in inbox::Dedup, which is a Handler.
 ///
-/// Threads: called from many lanes at once; for messages of one key never at once and always in log order.
+/// Threads: called by many workers at once; for messages of one key never at once and always in log order.
 /// Errors:  permanent → dead-lettered now; infrastructure → tried again in place; misuse → the runner stops; any
 ///          other std::exception → policy; what is no std::exception → permanent.
 class Handler {
@@ -36,10 +44,10 @@ class Handler {
   /// Sets message.business_key. PermanentError: the message has no usable key and becomes a letter keyed by its
   /// coordinates. MisuseError: nothing says what the key is; the runner stops.
   virtual void identify(Message& message) const = 0;
-  /// Settles messages of one lane, in order. The results cover the messages that were tried, from the first on: at
-  /// least one, and none after a failure that is misuse or infrastructure (a later message of the same key must not
-  /// overtake). Does not throw.
-  [[nodiscard]] virtual std::vector<Settled> handle(std::span<const Message> group) = 0;
+  /// Settles messages, in order. Either results for those that were tried, from the first on: at least one, and none
+  /// after a failure that is misuse or infrastructure (a later message of the same key must not overtake). Or, of a
+  /// group of several, only the failure of the whole. Does not throw.
+  [[nodiscard]] virtual Handled handle(std::span<const Message* const> group) = 0;
   /// Whether the store that handle() needs answers on a fresh connection: tells an outage from a message's fault.
   [[nodiscard]] virtual bool is_reachable() noexcept = 0;
 };

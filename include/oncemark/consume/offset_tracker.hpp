@@ -2,7 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <optional>
 
 namespace oncemark::consume {
@@ -22,7 +22,11 @@ class OffsetTracker {
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
  private:
-  std::map<std::int64_t, bool> records_;  // offset → finished; the first one is unfinished
+  struct Entry {
+    std::int64_t offset = 0;
+    bool is_finished = false;
+  };
+  std::deque<Entry> records_;  // in the order of offsets; the first one is unfinished
   std::int64_t next_ = -1;                // one past the last one started
   std::size_t in_flight_ = 0;
 };

@@ -38,6 +38,8 @@ class Error : public std::runtime_error {
   [[nodiscard]] virtual bool is_infrastructure() const noexcept {
     return kind_ == ErrorKind::unavailable || kind_ == ErrorKind::in_doubt;
   }
+  /// A lost race for a lock: trying again at once, with less at a time, is the whole cure.
+  [[nodiscard]] virtual bool is_contention() const noexcept { return false; }
   /// Short, stable name for grouping failures: "permanent", "mysql.1205", "kafka.MSG_SIZE_TOO_LARGE".
   [[nodiscard]] virtual std::string error_class() const { return std::string(to_string(kind_)); }
 
@@ -92,6 +94,7 @@ struct ErrorSummary {
   std::string text = {};
   ErrorKind kind = ErrorKind::transient;
   bool is_infrastructure = false;
+  bool is_contention = false;
 };
 [[nodiscard]] ErrorSummary summarize_current_exception() noexcept;
 

@@ -3,9 +3,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <oncemark/consume/handler.hpp>
+#include <oncemark/inbox/batch.hpp>
 #include <oncemark/inbox/key_from.hpp>
 #include <oncemark/inbox/store.hpp>
 #include <oncemark/mysql/pool.hpp>
@@ -41,7 +44,7 @@ struct DedupOptions {
 ///          one commit. When an effect of a group throws, the group runs again with a savepoint before each message;
 ///          those that fail are undone and reported, the others are committed. So an effect may run more than once
 ///          before one run of it is committed: it must do nothing outside its transaction (else Effects::outside).
-/// Threads: handle() from many lanes at once; the effect must allow that for different keys.
+/// Threads: handle() from many workers at once; the effect must allow that for different keys.
 /// Errors:  handle(message) throws what the effect threw (after rolling back: no mark is kept), MysqlError or
 ///          InDoubtError. A duplicate is an outcome. A key conflict (same key, other payload) is logged and counted.
 /// Crash:   before the commit: nothing happened, the message is delivered again. After: it is a duplicate from then on.
@@ -60,21 +63,29 @@ class Dedup final : public consume::Handler {
   [[nodiscard]] const std::string& consumer() const override { return options_.consumer; }
   void prepare() override;
   void identify(Message& message) const override;
-  [[nodiscard]] std::vector<consume::Settled> handle(std::span<const Message> group) override;
+  [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override;
   [[nodiscard]] bool is_reachable() noexcept override;
 
  private:
-  [[nodiscard]] std::vector<consume::Settled> handle_alone(const Message& message);
-  [[nodiscard]] std::vector<consume::Settled> handle_together(std::span<const Message> group);
-  [[nodiscard]] std::vector<consume::Settled> handle_with_savepoints(std::span<const Message> group);
-  [[nodiscard]] std::vector<consume::Settled> outcomes(std::span<const Message> group,
-                                                       std::span<const ledger::Claim> claims);
-  void note_conflicts(std::span<const Message> group, std::span<const ledger::Claim> claims);
+  friend class BatchDedup;
+  using BatchEffect = std::function<void(Batch&, mysql::Transaction&)>;
+  using Group = std::span<const Message* const>;
+  using Claims = std::span<const ledger::Claim>;
+  struct Run;
+
+  [[nodiscard]] consume::Handled handle_alone(const Message& message);
+  [[nodiscard]] consume::Handled handle_together(Group group);
+  [[nodiscard]] consume::Handled handle_with_savepoints(Group group);
+  void apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place);
+  void apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run);
+  [[nodiscard]] std::vector<consume::Settled> outcomes(Group group, Claims claims, Run run);
+  void note_conflicts(Group group, Claims claims);
 
   std::unique_ptr<Store> owned_store_;
   Store& store_;
   DedupOptions options_;
-  Effect effect_;
+  Effect effect_;             // either this one
+  BatchEffect batch_effect_;  // or this one
   Metrics& metrics_;
 };
 

@@ -15,7 +15,7 @@ class MysqlStore final : public Store {
   explicit MysqlStore(mysql::Pool& pool) : pool_(pool) {}
 
   void prepare() override;
-  std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message> group,
+  std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
                                     const Effects& effects) override;
   [[nodiscard]] bool is_reachable() noexcept override;
 

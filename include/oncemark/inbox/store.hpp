@@ -13,7 +13,7 @@ namespace oncemark::inbox {
 
 /// Where marks are kept. A seam, so that Dedup is tested without a server.
 ///
-/// Threads: all members from many lanes at once.
+/// Threads: all members from many workers at once.
 /// Errors:  settle() throws whatever `effects` threw (after rolling back), or MysqlError, or InDoubtError.
 /// Crash:   claims and effects are one commit: both or neither.
 class Store {
@@ -26,7 +26,7 @@ class Store {
   /// Checks that the store can be used; throws MisuseError with the cure.
   virtual void prepare() = 0;
   /// In one transaction: claims the messages, calls `effects` with the claims, commits. Returns the claims.
-  virtual std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message> group,
+  virtual std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
                                             const Effects& effects) = 0;
   [[nodiscard]] virtual bool is_reachable() noexcept = 0;
 };

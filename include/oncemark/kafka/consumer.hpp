@@ -12,7 +12,9 @@ namespace oncemark::kafka {
 ///
 /// Shape:   a Source. When a partition is assigned its committed position is looked up: none → when_no_offset;
 ///          outside the log → when_out_of_range; both are logged, neither jumps silently.
-/// Threads: one thread polls, pauses, commits and closes; rebalance callbacks run on it, inside poll() and close().
+///          Fetched records wait in a queue of this client's own, at most prefetch_bytes of them, apart from what
+///          keeps the membership: a reader without room simply takes none. Pausing would throw them away each time.
+/// Threads: one thread polls, commits and closes; rebalance callbacks run on it, inside poll() and close().
 /// Errors:  the constructor throws ConfigError; poll() throws KafkaError{misuse} for authorisation and unknown source
 ///          topics, {permanent} by when_out_of_range = stop, {unavailable} when no broker could be reached for 30 s
 ///          at the start. Later outages are logged and waited for.
@@ -28,7 +30,6 @@ class Consumer final : public Source {
   [[nodiscard]] const std::vector<std::string>& topics() const override;
   void subscribe(const std::vector<TopicNeed>& needs, RebalanceListener& listener) override;
   [[nodiscard]] std::vector<Record> poll(std::chrono::milliseconds wait, std::size_t max) override;
-  void set_paused(const std::vector<TopicPartition>& partitions, bool paused) override;
   void commit(const std::vector<Position>& next) override;
   void close() override;
 

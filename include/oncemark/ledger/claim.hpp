@@ -33,7 +33,8 @@ struct Claim {
 
 /// Claims several messages of source topics at once: one multi-row insert in key order (lock order), and one look-up
 /// only when some of them are not fresh. The result is in the order of `messages`; of two with the same business key
-/// the first is claimed and the later ones are duplicates of it.
+/// the first is claimed and the later ones are duplicates of it. One alone is claimed as by claim(), so it may be
+/// from the retry topic.
 [[nodiscard]] std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer,
                                              std::span<const Message* const> messages);
 

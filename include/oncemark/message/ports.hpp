@@ -69,7 +69,7 @@ struct TopicNeed {
 
 /// Where records come from.
 ///
-/// Threads: one thread polls, and the same one pauses, resumes and commits.
+/// Threads: one thread polls, and the same one commits.
 /// Errors:  KafkaError: unavailable when the brokers cannot be reached for good, misuse for settings, permanent for
 ///          an offset that points outside the log. A poll that finds nothing returns an empty vector.
 class Source {
@@ -80,10 +80,9 @@ class Source {
   [[nodiscard]] virtual const std::vector<std::string>& topics() const = 0;
   /// Creates or checks the needed topics, then joins the group.
   virtual void subscribe(const std::vector<TopicNeed>& needs, RebalanceListener& listener) = 0;
-  /// At most `max` records, waiting at most `wait` for the first.
+  /// At most `max` records, waiting at most `wait` for the first. With `max` 0 none is taken, and what was fetched
+  /// ahead stays where it is: the member keeps its place in the group while its reader has no room.
   [[nodiscard]] virtual std::vector<Record> poll(std::chrono::milliseconds wait, std::size_t max) = 0;
-  /// Stops or restarts the delivery of the partitions that are assigned now.
-  virtual void set_paused(const std::vector<TopicPartition>& partitions, bool paused) = 0;
   /// Commits, synchronously, the next offset to read of each partition.
   virtual void commit(const std::vector<Position>& next) = 0;
   /// Leaves the group; the listener sees its partitions revoked.

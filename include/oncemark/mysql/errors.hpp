@@ -25,7 +25,7 @@ class MysqlError final : public Error {
   /// lost connection.
   [[nodiscard]] bool dooms_transaction() const noexcept;
   /// A lost race for a lock: 1205, 1213, 1020, 3572 (NOWAIT on MySQL). Tried again at once, no attempt counted.
-  [[nodiscard]] bool is_contention() const noexcept;
+  [[nodiscard]] bool is_contention() const noexcept override;
   [[nodiscard]] bool is_infrastructure() const noexcept override;
   [[nodiscard]] std::string error_class() const override;
 

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <oncemark/message/message.hpp>
 #include <oncemark/message/names.hpp>
@@ -32,6 +34,13 @@ namespace oncemark::testing {
   message.life = life;
   message.attempt = attempt;
   return message;
+}
+
+/// Messages as handlers are given them. The messages must outlive the result.
+[[nodiscard]] inline std::vector<const Message*> pointers_to(std::span<const Message> messages) {
+  std::vector<const Message*> pointers;
+  for (const Message& message : messages) pointers.push_back(&message);
+  return pointers;
 }
 
 /// The record that a producer's message lies in.

@@ -22,19 +22,19 @@ class MemoryStore final : public inbox::Store {
  public:
   void prepare() override {}
 
-  std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message> group,
+  std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
                                     const Effects& effects) override {
     const std::lock_guard lock(mutex_);
     auto marks = marks_;
     std::vector<ledger::Claim> claims;
-    for (const Message& message : group) {
-      const std::uint64_t hash = payload_hash(message.payload);
-      const auto [mark, is_fresh] = marks.emplace(std::pair(consumer, message.business_key), hash);
+    for (const Message* message : group) {
+      const std::uint64_t hash = payload_hash(message->payload);
+      const auto [mark, is_fresh] = marks.emplace(std::pair(consumer, message->business_key), hash);
       claims.push_back(
           {.is_fresh = is_fresh, .standing = {.payload_hash = mark->second}, .is_key_conflict = mark->second != hash});
     }
     mysql::UnitOfWork unit(session_);
-    for (const std::size_t failed : effects(claims, unit.tx())) marks.erase({consumer, group[failed].business_key});
+    for (const std::size_t failed : effects(claims, unit.tx())) marks.erase({consumer, group[failed]->business_key});
     unit.commit();
     marks_ = std::move(marks);
     return claims;

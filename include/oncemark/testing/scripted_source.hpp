@@ -51,9 +51,10 @@ class ScriptedSource final : public Source {
       return found != committed_.end() && found->second >= offset;
     });
   }
-  [[nodiscard]] bool is_paused() const {
+  /// Whether the last poll had no room for records.
+  [[nodiscard]] bool is_held_off() const {
     const std::lock_guard lock(mutex_);
-    return is_paused_;
+    return is_held_off_;
   }
   [[nodiscard]] std::vector<TopicNeed> needs() const {
     const std::lock_guard lock(mutex_);
@@ -86,14 +87,10 @@ class ScriptedSource final : public Source {
       lock.lock();
     }
     std::vector<Record> records;
-    if (is_paused_ || !is_assigned_) return records;
+    is_held_off_ = max == 0;
+    if (!is_assigned_) return records;
     while (next_ < log_.size() && records.size() < max) records.push_back(log_[next_++]);
     return records;
-  }
-
-  void set_paused(const std::vector<TopicPartition>&, bool paused) override {
-    const std::lock_guard lock(mutex_);
-    is_paused_ = paused;
   }
 
   void commit(const std::vector<Position>& next) override {
@@ -126,7 +123,6 @@ class ScriptedSource final : public Source {
       const bool assigns = event == Event::assign;
       if (listener_ == nullptr || is_assigned_ == assigns) return;
       is_assigned_ = assigns;
-      is_paused_ = false;
       listener = listener_;
       std::vector<std::string> all = topics_;
       for (const TopicNeed& need : needs_) {
@@ -167,7 +163,7 @@ class ScriptedSource final : public Source {
   RebalanceListener* listener_ = nullptr;
   std::exception_ptr poll_error_;
   bool is_assigned_ = false;
-  bool is_paused_ = false;
+  bool is_held_off_ = false;
   bool is_closed_ = false;
 };
 

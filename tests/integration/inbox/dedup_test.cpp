@@ -15,6 +15,7 @@ namespace {
 
 using consume::Outcome;
 using testing::message_with_id;
+using testing::pointers_to;
 using testing::Tables;
 using testing::TempSchema;
 
@@ -91,7 +92,7 @@ TEST_F(DedupTest, CommitsTheRestOfAGroupWhoseMemberFails) {
   const std::vector<Message> group{message_with_id("a"), message_with_id("poison"), message_with_id("b"),
                                    message_with_id("a")};
 
-  const auto settled = dedup.handle(group);
+  const auto settled = dedup.handle(pointers_to(group)).messages;
 
   ASSERT_EQ(settled.size(), 4u);
   EXPECT_EQ(settled[0].outcome, Outcome::done);
@@ -109,7 +110,7 @@ TEST_F(DedupTest, StopsAGroupAtAnOutageAndKeepsWhatCameBefore) {
               }};
   const std::vector<Message> group{message_with_id("a"), message_with_id("outage"), message_with_id("b")};
 
-  const auto settled = dedup.handle(group);
+  const auto settled = dedup.handle(pointers_to(group)).messages;
 
   ASSERT_EQ(settled.size(), 2u);
   EXPECT_FALSE(settled[0].failure);

@@ -190,7 +190,7 @@ TEST_F(ConsumerTest, TakesAtMostWhatIsAskedFor) {
   }));
 }
 
-TEST_F(ConsumerTest, SkipsAndRepeatsNothingOverAPause) {
+TEST_F(ConsumerTest, SkipsAndRepeatsNothingWhileItsReaderHasNoRoom) {
   put({"a", "b", "c", "d"});
   Consumer consumer(options());
   consumer.subscribe({}, listener_);
@@ -200,22 +200,34 @@ TEST_F(ConsumerTest, SkipsAndRepeatsNothingOverAPause) {
     return !all.empty();  // what follows is fetched already
   }));
 
-  consumer.set_paused(listener_.has, true);
-  consumer.set_paused(listener_.has, true);
-  EXPECT_THAT(consumer.poll(100ms, 10), IsEmpty());
-  consumer.set_paused(listener_.has, false);
-  consumer.set_paused(listener_.has, false);
+  EXPECT_THAT(consumer.poll(100ms, 0), IsEmpty());
+  EXPECT_THAT(consumer.poll(0ms, 0), IsEmpty());
 
   for (const std::string& payload : read(consumer, 4 - all.size())) all.push_back(payload);
   EXPECT_THAT(all, ElementsAre("a", "b", "c", "d"));
   EXPECT_THAT(consumer.poll(200ms, 10), IsEmpty());
 }
 
-TEST_F(ConsumerTest, ToleratesPausingAndCommittingWhatItDoesNotHave) {
+TEST_F(ConsumerTest, KeepsItsPlaceInTheGroupWhileItsReaderHasNoRoom) {
+  auto hasty = options();
+  hasty.session_timeout = 1s;
+  hasty.max_poll_interval = 1s;
+  put({"a"});
+  Consumer consumer(hasty);
+  consumer.subscribe({}, listener_);
+  EXPECT_TRUE(eventually(30s, [&] { return (void)consumer.poll(10ms, 0), !listener_.has.empty(); }));
+
+  const auto end = std::chrono::steady_clock::now() + 2500ms;
+  while (std::chrono::steady_clock::now() < end) EXPECT_THAT(consumer.poll(100ms, 0), IsEmpty());
+
+  EXPECT_EQ(listener_.times_assigned, 1);
+  EXPECT_THAT(read(consumer, 1), ElementsAre("a"));
+}
+
+TEST_F(ConsumerTest, ToleratesCommittingWhatItDoesNotHave) {
   Consumer consumer(options());
   consumer.subscribe({}, listener_);
 
-  EXPECT_NO_THROW(consumer.set_paused({{topic_, 0}, {"nowhere", 7}}, true));
   EXPECT_NO_THROW(consumer.commit({{"nowhere", 7, 1}}));
 }
 
@@ -330,27 +342,6 @@ TEST_F(ConsumerTest, TakesPartitionsOverFromAMemberThatCommittedWhileItLetGo) {
   listener_.on_revoked = nullptr;
   second.close();
   poll_until(first, [&] { return listener_.has.size() == 4; });
-}
-
-TEST_F(ConsumerTest, ReadsAPartitionThatWasPausedBeforeARebalance) {
-  Consumer consumer(options());
-  consumer.subscribe({}, listener_);
-  poll_until(consumer, [&] { return !listener_.has.empty(); });
-  consumer.set_paused(listener_.has, true);
-  put({"a"});
-
-  Listener other;
-  auto second = std::make_unique<Consumer>(options());
-  second->subscribe({}, other);
-  const int before = listener_.times_assigned + other.times_assigned;
-  EXPECT_TRUE(eventually(30s, [&] {
-    (void)second->poll(10ms, 1);
-    (void)consumer.poll(10ms, 1);
-    return listener_.times_assigned + other.times_assigned > before;
-  }));
-  second.reset();
-
-  EXPECT_THAT(read(consumer, 1), ElementsAre("a"));
 }
 
 TEST_F(ConsumerTest, ALostMemberIsToldSoAndJoinsAgain) {

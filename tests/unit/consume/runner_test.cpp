@@ -1,5 +1,6 @@
 #include <oncemark/consume/runner.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <future>
@@ -36,34 +37,56 @@ class FakeHandler final : public Handler {
     if (!message.has_id) throw MisuseError("no id");
     message.business_key = message.id;
   }
-  std::vector<Settled> handle(std::span<const Message> group) override {
+  Handled handle(std::span<const Message* const> group) override {
+    {
+      const std::lock_guard lock(mutex_);
+      groups_.push_back(group.size());
+      if (group.size() > 1 && group_failure_) return {.failure = group_failure_};
+    }
     std::vector<Settled> results;
-    for (const Message& message : group) {
+    for (const Message* message : group) {
+      const auto begin = std::chrono::steady_clock::now();
       try {
-        work_(message);
-        results.push_back({});
+        work_(*message);
+        results.push_back({.took = std::chrono::steady_clock::now() - begin});
         const std::lock_guard lock(mutex_);
-        handled_.push_back(message.id);
+        handled_.push_back(message->id);
       } catch (...) {
         results.push_back({.failure = std::current_exception()});
-        break;
+        if (summarize_current_exception().is_infrastructure) break;
       }
     }
-    return results;
+    return {.messages = std::move(results)};
   }
-  bool is_reachable() noexcept override { return is_reachable_; }
+  bool is_reachable() noexcept override {
+    ++probes_;
+    return is_reachable_;
+  }
+
+  /// What every group of more than one message ends with from now on.
+  void fail_groups(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    group_failure_ = std::move(failure);
+  }
+  std::size_t largest_group() const {
+    const std::lock_guard lock(mutex_);
+    return groups_.empty() ? 0 : std::ranges::max(groups_);
+  }
 
   std::vector<std::string> handled() const {
     const std::lock_guard lock(mutex_);
     return handled_;
   }
   std::atomic<bool> is_reachable_{true};
+  std::atomic<int> probes_{0};
 
  private:
   const std::string consumer_ = "shipping";
   Work work_;
   mutable std::mutex mutex_;
   std::vector<std::string> handled_;
+  std::vector<std::size_t> groups_;
+  std::exception_ptr group_failure_;
 };
 
 /// A FailureSink that remembers what it was given, and can be told to fail first.
@@ -197,23 +220,62 @@ TEST(Runner, TriesRoutingAgainUntilItIsRecorded) {
   EXPECT_EQ(failures.routed().size(), 1u);
 }
 
-TEST(Runner, TriesInPlaceWithoutRoutingWhileTheStoreIsDown) {
+TEST(Runner, WaitsWithoutTryingOrRoutingWhileTheStoreIsDown) {
   ScriptedSource source;
   source.add(record_with_id("m", {"orders", 0, 0}));
   std::atomic<int> calls{0};
   FakeHandler handler([&](const Message&) {
-    if (++calls <= 20) throw UnavailableError("the warehouse is down");
+    if (++calls == 1) throw UnavailableError("the database is away");
   });
   handler.is_reachable_ = false;
   FakeFailures failures;
   Runner runner(source, handler, failures, quick());
 
   Running running(runner);
-  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  while (handler.probes_ < 20) std::this_thread::yield();
+  source.add(record_with_id("n", {"orders", 0, 1}));
+  EXPECT_EQ(calls, 1);
+  handler.is_reachable_ = true;
+  EXPECT_TRUE(source.wait_for_commit("orders", 2));
   running.stop();
 
-  EXPECT_EQ(calls, 21);
+  EXPECT_EQ(calls, 3);
   EXPECT_TRUE(failures.routed().empty());
+}
+
+TEST(Runner, TriesEachMessageOfAFailedGroupAlone) {
+  ScriptedSource source;
+  for (int i = 0; i < 200; ++i) source.add(record_with_id(std::to_string(i), {"orders", 0, i}, std::to_string(i)));
+  FakeHandler handler;
+  handler.fail_groups(std::make_exception_ptr(UnavailableError("lost the connection")));
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 200));
+  running.stop();
+
+  EXPECT_EQ(handler.handled().size(), 200u);
+  EXPECT_TRUE(failures.routed().empty());
+}
+
+TEST(Runner, LetsASlowKeyWaitForItselfOnly) {
+  ScriptedSource source;
+  std::int64_t offset = 0;
+  for (int i = 0; i < 4; ++i) source.add(record_with_id("slow", {"orders", 0, offset++}, "slow"));
+  for (int i = 0; i < 100; ++i) source.add(record_with_id("quick", {"orders", 0, offset++}, std::to_string(i)));
+  std::latch may_end(1);
+  FakeHandler handler([&](const Message& message) {
+    if (message.id == "slow") may_end.wait();
+  });
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick(2));
+
+  Running running(runner);
+  while (handler.handled().size() < 99) std::this_thread::yield();  // one may share the first slow one's group
+  may_end.count_down();
+  EXPECT_TRUE(source.wait_for_commit("orders", 104));
+  running.stop();
 }
 
 TEST(Runner, CountsAnAttemptWhenOnlyThisMessageKeepsFailing) {
@@ -357,7 +419,7 @@ TEST(Runner, DoesNotCommitPartitionsItHasLost) {
   EXPECT_EQ(source.committed("orders"), 2);
 }
 
-TEST(Runner, PausesWhenTooMuchIsInFlightAndResumes) {
+TEST(Runner, ReadsNoMoreWhileTooMuchIsInFlight) {
   ScriptedSource source;
   for (int i = 0; i < 40; ++i) source.add(record_with_id(std::to_string(i), {"orders", 0, i}));
   std::latch may_go(1);
@@ -368,12 +430,12 @@ TEST(Runner, PausesWhenTooMuchIsInFlightAndResumes) {
   Runner runner(source, handler, failures, options);
 
   Running running(runner);
-  while (!source.is_paused()) std::this_thread::yield();
+  while (!source.is_held_off()) std::this_thread::yield();
   may_go.count_down();
   EXPECT_TRUE(source.wait_for_commit("orders", 40));
   running.stop();
 
-  EXPECT_FALSE(source.is_paused());
+  EXPECT_LE(handler.handled().size(), 40u);
 }
 
 TEST(RunnerOptions, NameTheFieldThatIsWrong) {

@@ -13,6 +13,7 @@ namespace {
 using consume::Outcome;
 using testing::MemoryStore;
 using testing::message_with_id;
+using testing::pointers_to;
 
 DedupOptions shipping() { return {.consumer = "shipping", .effects = Effects::transaction}; }
 
@@ -52,7 +53,7 @@ TEST(Dedup, GoesOnInTheGroupAfterAMessagesOwnFailureButNotAfterTheServers) {
   const std::vector<Message> group{message_with_id("a"), message_with_id("poison"), message_with_id("b"),
                                    message_with_id("outage"), message_with_id("c")};
 
-  const auto settled = dedup.handle(group);
+  const auto settled = dedup.handle(pointers_to(group)).messages;
 
   ASSERT_EQ(settled.size(), 4u);
   EXPECT_FALSE(settled[0].failure);
