@@ -69,6 +69,9 @@ class ConnectorConnection final : public Connection {
   Rows query(std::string_view sql, std::span<const Param> params) override;
   void control(std::string_view sql) override;
 
+  [[nodiscard]] std::size_t max_statement_bytes() const noexcept override {
+    return max_allowed_packet_ == 0 ? Session::max_statement_bytes() : max_allowed_packet_;
+  }
   [[nodiscard]] bool is_usable() const noexcept override { return !is_broken_ && !is_retired_; }
   [[nodiscard]] bool has_open_transaction() const noexcept override { return has_open_transaction_; }
   [[nodiscard]] bool ping() noexcept override;

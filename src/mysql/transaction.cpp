@@ -14,8 +14,34 @@ namespace {
 constexpr std::string_view kCallGuard = "oncemark_call";
 constexpr int kNoSuchSavepoint = 1305;
 constexpr int kErrorDuringCommit = 1180;
+// A statement takes 65,535 placeholders; this many rows win nearly all there is to win.
+constexpr std::size_t kMaxPlaceholders = 65'535;
+constexpr std::size_t kMaxRows = 1'024;
 
-bool is_savepoint_name(std::string_view name) noexcept {
+/// Runs `make_sql(rows)` over chunks of `rows`; the sum of affected rows.
+template <typename MakeSql, typename Execute>
+std::uint64_t in_chunks(const RowValues& rows, std::size_t fixed_bytes, std::size_t bytes_per_row,
+                        std::size_t max_bytes, MakeSql&& make_sql, Execute&& execute) {
+  std::uint64_t affected = 0;
+  if (rows.empty()) return affected;
+  const std::size_t room = max_bytes > fixed_bytes ? max_bytes - fixed_bytes : 0;
+  std::size_t max_rows = std::min(kMaxRows, kMaxPlaceholders / rows.columns());
+  max_rows = std::max<std::size_t>(1, std::min(max_rows, room / 2 / bytes_per_row));
+  for (std::size_t first = 0; first < rows.size();) {
+    const std::size_t count = rows.chunk(first, max_rows, room - std::min(room, max_rows * bytes_per_row));
+    affected += execute(make_sql(count), rows.params(first, count));
+    first += count;
+  }
+  return affected;
+}
+
+std::string placeholders(std::size_t columns) {
+  std::string text = "?";
+  for (std::size_t i = 1; i < columns; ++i) text += ", ?";
+  return text;
+}
+
+bool is_plain_name(std::string_view name) noexcept {
   const auto is_letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
   const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
   return !name.empty() && name.size() <= 64 && is_letter(name.front()) &&
@@ -76,12 +102,61 @@ Rows Transaction::query_with(std::string_view sql, std::span<const Param> params
   return guarded(sql, [&] { return session_->query(sql, params); });
 }
 
+std::uint64_t Transaction::insert_rows(std::string_view head, const RowValues& rows, std::string_view tail) {
+  throw_if_doomed();
+  const std::string row = "(" + placeholders(rows.columns()) + ")";
+  const auto make_sql = [&](std::size_t count) {
+    std::string sql(head);
+    sql += " VALUES " + row;
+    for (std::size_t i = 1; i < count; ++i) sql += ", " + row;
+    if (!tail.empty()) sql += " " + std::string(tail);
+    return sql;
+  };
+  return in_chunks(rows, head.size() + tail.size() + 16, row.size() + 2, session_->max_statement_bytes(), make_sql,
+                   [&](const std::string& sql, const std::vector<Param>& params) { return execute_with(sql, params); });
+}
+
+std::uint64_t Transaction::update_rows(std::string_view sql, std::span<const std::string_view> columns,
+                                       const RowValues& rows) {
+  throw_if_doomed();
+  constexpr std::string_view kPlace = "{rows}";
+  const std::size_t place = sql.find(kPlace);
+  if (place == std::string_view::npos || sql.find(kPlace, place + 1) != std::string_view::npos) {
+    throw MisuseError("update_rows: \"" + printable(sql, 160) + "\" must name {rows} once");
+  }
+  if (!rows.empty() && columns.size() != rows.columns()) {
+    throw MisuseError("update_rows: " + std::to_string(columns.size()) + " column names for rows of " +
+                      std::to_string(rows.columns()) + " values");
+  }
+  // A table of values that both MySQL and MariaDB read: their VALUES statements differ.
+  std::string first = "SELECT ";
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (!is_plain_name(columns[i])) {
+      throw MisuseError("update_rows: \"" + printable(columns[i], 80) + "\" is no column name ([A-Za-z_][A-Za-z0-9_]*)");
+    }
+    first += (i == 0 ? "? AS " : ", ? AS ") + std::string(columns[i]);
+  }
+  const std::string next = " UNION ALL SELECT " + placeholders(columns.size());
+  const auto make_sql = [&](std::size_t count) {
+    std::string text(sql.substr(0, place));
+    text += "(" + first;
+    for (std::size_t i = 1; i < count; ++i) text += next;
+    text += ")";
+    text += sql.substr(place + kPlace.size());
+    return text;
+  };
+  return in_chunks(rows, sql.size() + first.size() + 16, next.size(), session_->max_statement_bytes(), make_sql,
+                   [&](const std::string& text, const std::vector<Param>& params) {
+                     return execute_with(text, params);
+                   });
+}
+
 void Transaction::savepoint(std::string_view name) { savepoint_command("SAVEPOINT ", name); }
 void Transaction::rollback_to(std::string_view name) { savepoint_command("ROLLBACK TO SAVEPOINT ", name); }
 void Transaction::release(std::string_view name) { savepoint_command("RELEASE SAVEPOINT ", name); }
 
 void Transaction::savepoint_command(std::string_view command, std::string_view name) {
-  if (!is_savepoint_name(name)) {
+  if (!is_plain_name(name)) {
     throw MisuseError("savepoint \"" + printable(name, 80) + "\": a name is [A-Za-z_][A-Za-z0-9_]*, at most 64 bytes");
   }
   try {

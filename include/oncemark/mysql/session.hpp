@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -21,6 +22,8 @@ class Session {
   virtual Rows query(std::string_view sql, std::span<const Param> params) = 0;
   /// START TRANSACTION, COMMIT, ROLLBACK, SAVEPOINT …: as text, because the connector's own calls hide failures.
   virtual void control(std::string_view sql) = 0;
+  /// The largest statement, values included, that the server takes.
+  [[nodiscard]] virtual std::size_t max_statement_bytes() const noexcept { return std::size_t{16} << 20; }
 };
 
 }  // namespace oncemark::mysql

@@ -3,6 +3,7 @@
 #include <array>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <oncemark/mysql/row.hpp>
+#include <oncemark/mysql/row_values.hpp>
 #include <oncemark/mysql/session.hpp>
 
 namespace oncemark::mysql {
@@ -49,6 +51,22 @@ class Transaction {
   }
   std::uint64_t execute_with(std::string_view sql, std::span<const Param> params);
   [[nodiscard]] Rows query_with(std::string_view sql, std::span<const Param> params);
+
+  /// Inserts many rows by few statements: `head` VALUES (…), (…) `tail`.
+  ///
+  /// Shape:   head: "INSERT INTO ledger (message_id, amount)"; tail: "" or "ON DUPLICATE KEY UPDATE …". Split by what
+  ///          the server takes in one statement. Returns the affected rows of all. No rows: nothing is sent.
+  /// Errors:  as execute(); what was inserted before a failing statement is undone with the transaction or savepoint.
+  std::uint64_t insert_rows(std::string_view head, const RowValues& rows, std::string_view tail = {});
+  /// Changes many rows by few statements, in which {rows} stands for a table of the values with these column names:
+  /// "UPDATE account AS a JOIN {rows} AS v ON a.id = v.id SET a.balance = a.balance + v.amount".
+  ///
+  /// Shape:   a table row that several of `rows` match is changed once: see RowValues::summed(). Else as insert_rows().
+  std::uint64_t update_rows(std::string_view sql, std::span<const std::string_view> columns, const RowValues& rows);
+  std::uint64_t update_rows(std::string_view sql, std::initializer_list<std::string_view> columns,
+                            const RowValues& rows) {
+    return update_rows(sql, std::span(columns.begin(), columns.size()), rows);
+  }
 
   /// Names are [A-Za-z_][A-Za-z0-9_]*, at most 64 characters.
   void savepoint(std::string_view name);

@@ -263,5 +263,39 @@ TEST_F(TransactionTest, MayCallAProcedure) {
   EXPECT_EQ(count(), 3);
 }
 
+TEST_F(TransactionTest, InsertsAndUpdatesManyRows) {
+  RowValues rows;
+  for (int id = 3; id < 2'503; ++id) rows.add(id, 1);
+  RowValues more;
+  for (int id = 1; id <= 3; ++id) {
+    more.add(id, 10);
+    more.add(id, 5);
+  }
+
+  pool_.transact([&](Transaction& tx) {
+    EXPECT_EQ(tx.insert_rows("INSERT INTO t (id, x)", rows), 2'500u);
+    EXPECT_EQ(tx.insert_rows("INSERT INTO t (id, x)", rows, "ON DUPLICATE KEY UPDATE id = id"), 0u);
+    EXPECT_EQ(tx.update_rows("UPDATE t JOIN {rows} AS v ON t.id = v.id SET t.x = t.x + v.more", {"id", "more"},
+                             more.summed(1)),
+              3u);
+  });
+
+  EXPECT_EQ(count(), 2'502);
+  EXPECT_EQ(x_of(1), 15);
+  EXPECT_EQ(x_of(3), 16);
+}
+
+TEST_F(TransactionTest, SplitsRowsByMaxAllowedPacket) {
+  admin_->control("CREATE TABLE wide (id INT PRIMARY KEY, body LONGBLOB) ENGINE=InnoDB");
+  const std::string body(5u << 20, 'x');
+  RowValues rows;
+  for (int id = 0; id < 5; ++id) rows.add(id, body);
+
+  pool_.transact([&](Transaction& tx) {
+    EXPECT_EQ(tx.insert_rows("INSERT INTO wide (id, body)", rows), 5u);
+    EXPECT_EQ(tx.query("SELECT SUM(LENGTH(body)) FROM wide").at(0).get<std::size_t>(0), 5 * body.size());
+  });
+}
+
 }  // namespace
 }  // namespace oncemark::mysql

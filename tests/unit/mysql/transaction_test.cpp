@@ -273,5 +273,82 @@ TEST(AfterCommit, RunsNoHookAfterARollbackARefusalOrADoubt) {
   }
 }
 
+TEST(Transaction, InsertsManyRowsByFewStatementsOfFewShapes) {
+  RecordingSession session;
+  UnitOfWork unit(session);
+  RowValues rows;
+  for (int i = 0; i < 7; ++i) rows.add("key", i);
+
+  EXPECT_EQ(unit.tx().insert_rows("INSERT INTO t (k, n)", rows, "ON DUPLICATE KEY UPDATE n = n"), 3u);
+
+  EXPECT_THAT(session.texts(),
+              ElementsAre("START TRANSACTION",
+                          "INSERT INTO t (k, n) VALUES (?, ?), (?, ?), (?, ?), (?, ?) ON DUPLICATE KEY UPDATE n = n",
+                          "INSERT INTO t (k, n) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE n = n",
+                          "INSERT INTO t (k, n) VALUES (?, ?) ON DUPLICATE KEY UPDATE n = n"));
+  EXPECT_EQ(session.sent().back().params.back(), RecordingSession::Value(std::int64_t{6}));
+}
+
+TEST(Transaction, SplitsRowsByWhatTheServerTakes) {
+  RecordingSession session;
+  UnitOfWork unit(session);
+  RowValues rows;
+  const std::string large(6u << 20, 'x');  // two fit into the 16 MiB of a session that says nothing else
+  for (int i = 0; i < 5; ++i) rows.add(large);
+
+  unit.tx().insert_rows("INSERT INTO t (body)", rows);
+
+  ASSERT_EQ(session.sent().size(), 4u);
+  EXPECT_EQ(session.sent()[1].params.size(), 2u);
+  EXPECT_EQ(session.sent()[2].params.size(), 2u);
+  EXPECT_EQ(session.sent()[3].params.size(), 1u);
+}
+
+TEST(Transaction, UpdatesManyRowsFromATableOfValues) {
+  RecordingSession session;
+  UnitOfWork unit(session);
+  RowValues rows;
+  rows.add(1, 10);
+  rows.add(2, 20);
+
+  unit.tx().update_rows("UPDATE account AS a JOIN {rows} AS v ON a.id = v.id SET a.balance = v.amount",
+                        {"id", "amount"}, rows);
+
+  EXPECT_EQ(session.texts().back(),
+            "UPDATE account AS a JOIN (SELECT ? AS id, ? AS amount UNION ALL SELECT ?, ?) AS v ON a.id = v.id "
+            "SET a.balance = v.amount");
+}
+
+TEST(Transaction, SendsNothingForNoRowsAndRefusesWhatDoesNotFit) {
+  RecordingSession session;
+  UnitOfWork unit(session);
+  RowValues rows;
+
+  EXPECT_EQ(unit.tx().insert_rows("INSERT INTO t (a)", rows), 0u);
+  rows.add(1, 2);
+  EXPECT_THROW(rows.add(1), MisuseError);
+  EXPECT_THROW(unit.tx().update_rows("UPDATE t SET a = 1", {"a", "b"}, rows), MisuseError);
+  EXPECT_THROW(unit.tx().update_rows("UPDATE t JOIN {rows} AS v", {"a"}, rows), MisuseError);
+  EXPECT_THROW(unit.tx().update_rows("UPDATE t JOIN {rows} AS v", {"a", "b; DROP"}, rows), MisuseError);
+  EXPECT_EQ(session.sent().size(), 1u);
+}
+
+TEST(RowValues, AddUpRowsOfOneKeyInKeyOrder) {
+  RowValues rows;
+  rows.add("b", 5, 1);
+  rows.add("a", 1, 1);
+  rows.add("b", -2, 1);
+
+  const RowValues summed = rows.summed(1);
+
+  ASSERT_EQ(summed.size(), 2u);
+  const auto params = summed.params(0, 2);
+  EXPECT_EQ(std::get<std::string_view>(params[0].value()), "a");
+  EXPECT_EQ(std::get<std::int64_t>(params[4].value()), 3);
+  EXPECT_EQ(std::get<std::int64_t>(params[5].value()), 2);
+  rows.add("b", "text", 1);
+  EXPECT_THROW((void)rows.summed(1), MisuseError);
+}
+
 }  // namespace
 }  // namespace oncemark::mysql
