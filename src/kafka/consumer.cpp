@@ -223,6 +223,7 @@ std::vector<Record> Consumer::poll(milliseconds wait, std::size_t max) {
   state.membership->retry_pending();
   try {
     state.serve_group(max == 0 ? wait : milliseconds(0));
+    state.membership->lead_to_records();
     if (max > 0) state.take_what_is_there(wait, max);
   } catch (...) {
     state.membership->keep_error(std::current_exception());

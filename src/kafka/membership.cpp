@@ -75,7 +75,11 @@ void Membership::start_pending(milliseconds bound) {
         pending_.empty() ? std::vector<Position>{}
                          : find_starts(client_, pending_, rules_, bound,
                                        [this](const TopicPartition& partition) { return all_records(partition); });
-    lead_to_records(starts);
+    fetched_.clear();
+    for (const Position& start : starts) {
+      fetched_.emplace_back(rd_kafka_queue_get_partition(client_, start.topic.c_str(), start.partition));
+    }
+    lead_to_records();  // before the assignment, so that nothing goes to the group's own queue
     if (const rd_kafka_resp_err_t error = rd_kafka_assign(client_, to_native(starts).get())) {
       throw failure("starting to read " + list_text(pending_), error);
     }
@@ -87,10 +91,8 @@ void Membership::start_pending(milliseconds bound) {
   if (listener_ && !assigned_.empty()) listener_->assigned(assigned_);
 }
 
-// Before the assignment: a partition that the application has led somewhere stays led there when fetching starts.
-void Membership::lead_to_records(const std::vector<Position>& starts) {
-  for (const Position& start : starts) {
-    const QueueHandle fetched(rd_kafka_queue_get_partition(client_, start.topic.c_str(), start.partition));
+void Membership::lead_to_records() noexcept {
+  for (const QueueHandle& fetched : fetched_) {
     if (fetched) rd_kafka_queue_forward(fetched.get(), records_);
   }
 }
@@ -134,6 +136,7 @@ void Membership::tell_revoked(bool lost) {
     }
   }
   assigned_.clear();
+  fetched_.clear();
 }
 
 void Membership::lose_all() {

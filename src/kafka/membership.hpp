@@ -30,8 +30,11 @@ class Membership final : public ClientLog {
   /// Registers the callback that leads here.
   void attach_to(rd_kafka_conf_t* conf) noexcept;
   void set_client(rd_kafka_t* client) noexcept { client_ = client; }
-  /// Where the records of assigned partitions go, from the next assignment on.
+  /// Where the records of assigned partitions go.
   void set_records(rd_kafka_queue_t* records) noexcept { records_ = records; }
+  /// Leads fetched records there. To be called at every poll: librdkafka forgets it when it stops fetching, which
+  /// happens some time after a new assignment of a partition that we had.
+  void lead_to_records() noexcept;
   void set_listener(RebalanceListener* listener) noexcept { listener_ = listener; }
 
   void on_rebalance(rd_kafka_resp_err_t event, const rd_kafka_topic_partition_list_t* partitions) noexcept;
@@ -62,7 +65,6 @@ class Membership final : public ClientLog {
   void let_go(bool lost);
   void tell_revoked(bool lost);
   void start_pending(std::chrono::milliseconds bound);
-  void lead_to_records(const std::vector<Position>& starts);
   void read_nothing() noexcept;
   [[nodiscard]] Watermarks all_records(const TopicPartition& partition) const;
   [[nodiscard]] bool is_assigned(const TopicPartition& partition) const;
@@ -71,6 +73,7 @@ class Membership final : public ClientLog {
   const StartRules rules_;
   rd_kafka_t* client_ = nullptr;
   rd_kafka_queue_t* records_ = nullptr;
+  std::vector<QueueHandle> fetched_;  // of the assigned partitions
   RebalanceListener* listener_ = nullptr;
   std::vector<TopicPartition> pending_;
   std::vector<TopicPartition> assigned_;

@@ -1,6 +1,7 @@
 #include <oncemark/ledger/claim.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <numeric>
 
@@ -52,6 +53,14 @@ Claim claim_retry(mysql::Transaction& tx, std::string_view consumer, const Messa
   return {.is_fresh = true};
 }
 
+/// How many rows a statement for `count` of them has: every number would be a statement of its own to prepare, so only
+/// four in each octave are used, and the last row is repeated. A second copy of a row changes nothing.
+std::size_t statement_rows(std::size_t count) noexcept {
+  if (count <= 4) return count;
+  const std::size_t step = std::bit_floor(count - 1) / 4;
+  return (count + step - 1) / step * step;
+}
+
 }  // namespace
 
 Claim claim(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
@@ -79,9 +88,13 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
 
   const std::uint64_t token = random_token();
   std::vector<mysql::Param> params;
-  params.reserve(firsts.size() * 11);
-  for (const std::size_t i : firsts) bind_row(params, consumer, *messages[i], State::done, 0, token, hashes[i]);
-  const std::uint64_t fresh = tx.execute_with(insert_rows_sql(firsts.size()), params);
+  const std::size_t rows = statement_rows(firsts.size());
+  params.reserve(rows * 11);
+  for (std::size_t n = 0; n < rows; ++n) {
+    const std::size_t i = firsts[std::min(n, firsts.size() - 1)];
+    bind_row(params, consumer, *messages[i], State::done, 0, token, hashes[i]);
+  }
+  const std::uint64_t fresh = tx.execute_with(insert_rows_sql(rows), params);
 
   if (fresh == firsts.size()) {
     for (const std::size_t i : firsts) claims[i].is_fresh = true;
@@ -90,11 +103,12 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
     std::string sql =
         "SELECT message_key, token, state, life, attempt, payload_hash FROM consumed_message "
         "WHERE consumer = ? AND message_key IN (?";
-    for (std::size_t n = 1; n < firsts.size(); ++n) sql += ", ?";
+    for (std::size_t n = 1; n < rows; ++n) sql += ", ?";
     sql += ")";
     std::vector<mysql::Param> keys{consumer};
     std::map<std::string_view, std::size_t> by_key;
-    for (const std::size_t i : firsts) {
+    for (std::size_t n = 0; n < rows; ++n) {
+      const std::size_t i = firsts[std::min(n, firsts.size() - 1)];
       keys.emplace_back(messages[i]->business_key);
       by_key.emplace(messages[i]->business_key, i);
     }

@@ -49,8 +49,11 @@ void RowValues::add_row(std::span<const Param> params) {
   for (const Param& param : params) {
     std::visit(
         [this](const auto& value) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::string_view>) {
+          using T = std::decay_t<decltype(value)>;
+          if constexpr (std::is_same_v<T, std::string_view>) {
             values_.emplace_back(std::string(value));
+          } else if constexpr (std::is_same_v<T, std::nullptr_t>) {
+            values_.emplace_back();
           } else {
             values_.emplace_back(value);
           }
@@ -85,7 +88,15 @@ std::vector<Param> RowValues::params(std::size_t first, std::size_t count) const
   std::vector<Param> params;
   params.reserve(count * columns_);
   for (std::size_t i = first * columns_; i < (first + count) * columns_; ++i) {
-    std::visit([&](const auto& value) { params.emplace_back(value); }, values_[i]);
+    std::visit(
+        [&](const auto& value) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::monostate>) {
+            params.emplace_back(nullptr);
+          } else {
+            params.emplace_back(value);
+          }
+        },
+        values_[i]);
   }
   return params;
 }

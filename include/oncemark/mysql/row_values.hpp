@@ -42,7 +42,7 @@ class RowValues {
   [[nodiscard]] std::size_t chunk(std::size_t first, std::size_t max_rows, std::size_t max_bytes) const;
 
  private:
-  using Value = std::variant<std::nullptr_t, std::int64_t, std::uint64_t, double, std::string, Time>;
+  using Value = std::variant<std::monostate, std::int64_t, std::uint64_t, double, std::string, Time>;
   [[nodiscard]] std::span<const Value> row(std::size_t index) const { return {&values_[index * columns_], columns_}; }
 
   std::size_t columns_ = 0;
