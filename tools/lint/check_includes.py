@@ -56,7 +56,7 @@ THIRD_PARTY = {
     r"xxhash\.h": (["src/message/", "src/mysql/"], "hashes that lie in tables have one home each"),
     r"toml\+\+/|toml\.hpp": (["src/config/"], "programs read their settings through oncemark/config"),
     r"CLI/": (["tools/"], "command lines belong to programs"),
-    r"gtest/|gmock/": (["tests/"], "test code"),
+    r"gtest/|gmock/": (["tests/", "docs/examples/"], "test code, and what shows users how to write it"),
     r"benchmark/": (["bench/"], "benchmark code"),
 }
 
