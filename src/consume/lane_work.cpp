@@ -77,12 +77,12 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   LaneItems done;
   LaneItems duplicates;
   LaneItems failed;
-  std::vector<std::exception_ptr> failures;
+  std::vector<Settled> failures;
   for (const Settled& settled : handled.messages) {
     note_time(items.front(), settled.took);
     LaneItems& ending = settled.failure ? failed : settled.outcome == Outcome::done ? done : duplicates;
     append(ending, take_first(items));
-    if (settled.failure) failures.push_back(settled.failure);
+    if (settled.failure) failures.push_back(settled);
   }
   settle(done, kDone);
   settle(duplicates, kDuplicate);
@@ -92,7 +92,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   }
   worker.size.failed();
   LaneItems left;
-  for (const std::exception_ptr& failure : failures) append(left, message_failed(take_first(failed), failure));
+  for (const Settled& failure : failures) append(left, message_failed(take_first(failed), failure));
   append(left, std::move(items));  // not tried: behind what holds them up
   return left;
 }
@@ -119,14 +119,15 @@ LaneItems LaneWork::group_failed(Worker& worker, LaneItems items, const std::exc
   return items;
 }
 
-LaneItems LaneWork::message_failed(LaneItems item, const std::exception_ptr& failure) {
-  ErrorSummary error = summarize(failure);
+LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled) {
+  ErrorSummary error = summarize(settled.failure);
   if (error.kind == ErrorKind::misuse) {
-    on_fatal_(failure);
+    on_fatal_(settled.failure);
     assignments_.abandon(item);
     return {};
   }
   if (error.is_infrastructure && !costs_an_attempt(item.front(), error)) return rest(std::move(item), error);
+  item.front().stage = settled.stage;
   item.front().error = std::move(error);
   return route(std::move(item));
 }

@@ -45,7 +45,7 @@ class LaneWork {
 
   [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
   [[nodiscard]] LaneItems group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure);
-  [[nodiscard]] LaneItems message_failed(LaneItems item, const std::exception_ptr& failure);
+  [[nodiscard]] LaneItems message_failed(LaneItems item, const Settled& settled);
   [[nodiscard]] LaneItems route(LaneItems item);
   [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);
   [[nodiscard]] bool costs_an_attempt(LaneItem& item, const ErrorSummary& error);

@@ -105,6 +105,7 @@ class Runner::Engine final : public RebalanceListener {
 
 void Runner::Engine::run(std::stop_token stop) {
   handler_.prepare();
+  handler_.check_topics(source_.topics());
   const auto needs = failures_.prepare(handler_.consumer(), source_.group(), source_.topics());
   for (const TopicNeed& need : needs) {
     if (need.subscribe) retry_topics_.emplace(need.topic, need.like);

@@ -22,16 +22,26 @@ std::string demangled(const std::type_info& type) {
   return status == 0 && name ? name.get() : type.name();
 }
 
-ErrorSummary summary(std::string_view error_class, std::string_view text, ErrorKind kind) {
+ErrorSummary summary(std::string_view error_class, std::string_view text, ErrorKind kind, std::string_view type) {
   return {.error_class = utf8::repaired(truncate_utf8(error_class, kMaxClass)),
           .text = utf8::repaired(truncate_utf8(text, kMaxText)),
-          .kind = kind};
+          .kind = kind,
+          .type = std::string(type)};
+}
+
+ErrorSummary summarize_own(const Error& error) {
+  ErrorSummary own = summary(error.error_class(), error.what(), error.kind(), demangled(typeid(error)));
+  own.is_infrastructure = error.is_infrastructure();
+  own.is_contention = error.is_contention();
+  if (const auto* later = dynamic_cast<const RetryAfterError*>(&error)) own.retry_after = later->delay();
+  own.is_given_up = dynamic_cast<const DeadLetterError*>(&error) != nullptr;
+  return own;
 }
 
 ErrorSummary summarize_foreign() {
   const std::type_info* type = abi::__cxa_current_exception_type();
-  const std::string text = "threw " + (type ? demangled(*type) : "something") + ", which is no std::exception";
-  return summary("unknown", text, ErrorKind::permanent);
+  const std::string name = type ? demangled(*type) : "something";
+  return summary("unknown", "threw " + name + ", which is no std::exception", ErrorKind::permanent, name);
 }
 
 }  // namespace
@@ -55,17 +65,15 @@ std::string_view to_string(ErrorKind kind) noexcept {
 ErrorSummary summarize_current_exception() noexcept {
   try {
     if (!std::current_exception()) {
-      return summary("unknown", "no exception is being handled", ErrorKind::transient);
+      return summary("unknown", "no exception is being handled", ErrorKind::transient, {});
     }
     try {
       throw;
     } catch (const Error& error) {
-      ErrorSummary result = summary(error.error_class(), error.what(), error.kind());
-      result.is_infrastructure = error.is_infrastructure();
-      result.is_contention = error.is_contention();
-      return result;
+      return summarize_own(error);
     } catch (const std::exception& error) {
-      return summary(demangled(typeid(error)), error.what(), ErrorKind::transient);
+      const std::string type = demangled(typeid(error));
+      return summary(type, error.what(), ErrorKind::transient, type);
     } catch (...) {
       return summarize_foreign();
     }

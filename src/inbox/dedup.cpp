@@ -10,6 +10,8 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 
+#include "core/utf8.hpp"
+
 namespace oncemark::inbox {
 
 using consume::Handled;
@@ -38,19 +40,27 @@ void DedupOptions::validate() const {
                       "DedupOptions::effects is not set; say Effects::transaction when everything the handler does "
                       "is in its transaction, else Effects::outside");
   }
+  for (const std::string& field : conflict_fields) (void)JsonPointer(field);
 }
 
 Dedup::Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics)
     : owned_store_(std::make_unique<MysqlStore>(pool)),
       store_(*owned_store_),
       options_(std::move(options)),
+      key_from_(options_.key_from.value_or(KeyFrom::message_id())),
+      conflict_fields_(options_.conflict_fields.begin(), options_.conflict_fields.end()),
       effect_(std::move(effect)),
       metrics_(metrics) {
   options_.validate();
 }
 
 Dedup::Dedup(Store& store, DedupOptions options, Effect effect, Metrics& metrics)
-    : store_(store), options_(std::move(options)), effect_(std::move(effect)), metrics_(metrics) {
+    : store_(store),
+      options_(std::move(options)),
+      key_from_(options_.key_from.value_or(KeyFrom::message_id())),
+      conflict_fields_(options_.conflict_fields.begin(), options_.conflict_fields.end()),
+      effect_(std::move(effect)),
+      metrics_(metrics) {
   options_.validate();
 }
 
@@ -58,14 +68,25 @@ Dedup::~Dedup() = default;
 
 void Dedup::prepare() { store_.prepare(); }
 
+void Dedup::check_topics(const std::vector<std::string>& topics) const {
+  if (topics.size() <= 1 || key_from_.is_global()) return;
+  std::string names;
+  for (const std::string& topic : topics) names += (names.empty() ? "" : ", ") + topic;
+  throw MisuseError("consumer " + options_.consumer + " reads " + std::to_string(topics.size()) + " topics (" + names +
+                    ") and takes its business key from the record: order 7 of one topic would be taken for invoice 7 "
+                    "of another; make one Dedup with a consumer name of its own for each topic, or leave key_from "
+                    "unset, so that the message id is the key");
+}
+
 bool Dedup::is_reachable() noexcept { return store_.is_reachable(); }
 
 void Dedup::identify(Message& message) const {
+  if (!conflict_fields_.empty()) message.content_hash = json_hash(message.payload, conflict_fields_);
   // On the group's own retry topic the key came with the record: it names the row that waits, whatever key_from
   // would say today.
   if (message.from_retry_topic) return;
   try {
-    message.business_key = options_.key_from.value_or(KeyFrom::message_id()).extract(message);
+    message.business_key = key_from_.extract(message);
   } catch (const PermanentError& error) {
     if (options_.missing_key == MissingKey::dead_letter) throw;
     throw MisuseError(std::string(error.what()) + "; DedupOptions::missing_key is stop");
@@ -225,10 +246,13 @@ void Dedup::apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run&
 }
 
 std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run run) {
-  note_conflicts(group, claims);
   std::vector<consume::Settled> settled;
   settled.reserve(group.size());
   for (std::size_t i = 0; i < group.size(); ++i) {
+    if (claims[i].is_key_conflict) {
+      settled.push_back(conflict(*group[i]));
+      continue;
+    }
     settled.push_back({.outcome = claims[i].is_fresh ? consume::Outcome::done : consume::Outcome::duplicate,
                        .failure = std::move(run.failures[i]),
                        .took = run.took[i]});
@@ -236,16 +260,18 @@ std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run ru
   return settled;
 }
 
-void Dedup::note_conflicts(Group group, Claims claims) {
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (!claims[i].is_key_conflict) continue;
-    metrics_.count(metric::kKeyConflicts, {{"consumer", options_.consumer}}, 1);
-    log(LogLevel::warn,
-        "key conflict: a message with the same business key had another payload; treated as a duplicate",
-        {{"consumer", options_.consumer},
-         {"business_key", group[i]->business_key},
-         {"record", group[i]->read_at.str()}});
-  }
+consume::Settled Dedup::conflict(const Message& message) {
+  const bool is_letter = options_.on_key_conflict == OnKeyConflict::dead_letter;
+  metrics_.count(metric::kKeyConflicts, {{"consumer", options_.consumer}}, 1);
+  log(LogLevel::warn,
+      is_letter ? "key conflict: a message with the same business key had other contents; this one is dead-lettered"
+                : "key conflict: a message with the same business key had other contents; treated as a duplicate",
+      {{"consumer", options_.consumer}, {"business_key", message.business_key}, {"record", message.read_at.str()}});
+  if (!is_letter) return {.outcome = consume::Outcome::duplicate};
+  return {.failure = std::make_exception_ptr(KeyConflictError(
+              "record " + message.read_at.str() + " has the business key " + utf8::in_quotes(message.business_key) +
+              " of a message with other contents; if it shall take effect all the same, replay this letter")),
+          .stage = consume::Stage::key};
 }
 
 }  // namespace oncemark::inbox

@@ -15,14 +15,14 @@
 namespace oncemark::ledger {
 namespace {
 
-/// What a copy finds: the row as it stands, and whether another payload made it.
-Claim copy_of(const Standing& standing, std::uint64_t payload_hash) {
-  return {.is_fresh = false, .standing = standing, .is_key_conflict = standing.payload_hash != payload_hash};
+/// What a copy finds: the row as it stands, and whether other contents made it.
+Claim copy_of(const Standing& standing, std::uint64_t hash) {
+  return {.is_fresh = false, .standing = standing, .is_key_conflict = standing.payload_hash != hash};
 }
 
 /// Claims by inserting; the row exists afterwards, ours or not.
 Claim claim_by_insert(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
-  const std::uint64_t hash = payload_hash(message.payload);
+  const std::uint64_t hash = content_hash(message);
   std::vector<mysql::Param> params;
   bind_row(params, consumer, message, State::done, 0, random_token(), hash);
   static const std::string kInsert = insert_rows_sql(1);
@@ -80,7 +80,7 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
   std::vector<std::size_t> first_of(messages.size());
   std::vector<std::uint64_t> hashes(messages.size());
   for (const std::size_t i : order) {
-    hashes[i] = payload_hash(messages[i]->payload);
+    hashes[i] = content_hash(*messages[i]);
     if (firsts.empty() || messages[firsts.back()]->business_key != messages[i]->business_key) firsts.push_back(i);
     first_of[i] = firsts.back();
   }

@@ -25,7 +25,7 @@ std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, 
     }
     // No row means fresh, whatever the record says: the database may have been restored.
   }
-  const std::uint64_t hash = payload_hash(message.payload);
+  const std::uint64_t hash = content_hash(message);
   std::vector<mysql::Param> params;
   bind_row(params, consumer, message, next, 1, random_token(), hash);
   if (tx.execute_with(insert_rows_sql(1), params) == 0) return std::nullopt;

@@ -155,6 +155,10 @@ std::uint64_t payload_hash(const Bytes& payload) noexcept {
   return hash == 0 ? 1 : hash;
 }
 
+std::uint64_t content_hash(const Message& message) noexcept {
+  return message.content_hash ? *message.content_hash : payload_hash(message.payload);
+}
+
 std::int64_t parse_number(std::string_view text, std::string_view what) {
   std::int64_t number = 0;
   const char* end = text.data() + text.size();

@@ -4,16 +4,12 @@
 #include <string_view>
 #include <vector>
 
+#include <oncemark/consume/stage.hpp>
 #include <oncemark/core/error.hpp>
 #include <oncemark/message/message.hpp>
 #include <oncemark/message/ports.hpp>
 
 namespace oncemark::consume {
-
-/// Where in its handling a message failed.
-enum class Stage { decode, key, handler };
-
-[[nodiscard]] std::string_view to_string(Stage stage) noexcept;
 
 /// A message that could not be handled.
 struct Failure {

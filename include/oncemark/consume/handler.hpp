@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <oncemark/consume/stage.hpp>
 #include <oncemark/message/message.hpp>
 
 namespace oncemark::consume {
@@ -20,6 +21,7 @@ enum class Outcome {
 struct Settled {
   Outcome outcome = Outcome::done;
   std::exception_ptr failure = nullptr;  // null: `outcome` holds
+  Stage stage = Stage::handler;          // of the failure; key: the message's key is not its own to use
   std::chrono::nanoseconds took{0};      // in the user's function; 0: not known
 };
 
@@ -41,8 +43,11 @@ class Handler {
   [[nodiscard]] virtual const std::string& consumer() const = 0;
   /// Called once before the first message: checks tables and settings. Throws MisuseError with the cure.
   virtual void prepare() = 0;
-  /// Sets message.business_key. PermanentError: the message has no usable key and becomes a letter keyed by its
-  /// coordinates. MisuseError: nothing says what the key is; the runner stops.
+  /// Called after prepare() with the source topics. Throws MisuseError when their messages could not be told apart.
+  virtual void check_topics(const std::vector<std::string>& topics) const { (void)topics; }
+  /// Sets message.business_key, and message.content_hash where not the whole payload is meant. PermanentError: the
+  /// message has no usable key and becomes a letter keyed by its coordinates. MisuseError: nothing says what the key
+  /// is; the runner stops.
   virtual void identify(Message& message) const = 0;
   /// Settles messages, in order. Either results for those that were tried, from the first on: at least one, and none
   /// after a failure that is misuse or infrastructure (a later message of the same key must not overtake). Or, of a

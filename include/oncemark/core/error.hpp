@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -53,6 +55,35 @@ class PermanentError : public Error {
   explicit PermanentError(const std::string& text) : Error(ErrorKind::permanent, text) {}
 };
 
+/// Thrown by a handler: this message is to be given up, whatever the retry rules say. `reason` stands in its letter.
+class DeadLetterError final : public PermanentError {
+ public:
+  explicit DeadLetterError(const std::string& reason) : PermanentError(reason) {}
+  [[nodiscard]] std::string error_class() const override { return "dead_letter"; }
+};
+
+/// Thrown by a handler: try this message again after `delay`, instead of the delay that the policy would choose.
+///
+/// Shape:   counts as a failed delivery like any other, so the limits by attempts and age hold. Below 0 counts as 0,
+///          above 30 days as 30 days: such a number often comes from somebody else's answer.
+class RetryAfterError final : public Error {
+ public:
+  RetryAfterError(std::chrono::milliseconds delay, const std::string& reason)
+      : Error(ErrorKind::transient, reason), delay_(delay) {}
+  [[nodiscard]] std::chrono::milliseconds delay() const noexcept { return delay_; }
+  [[nodiscard]] std::string error_class() const override { return "retry_after"; }
+
+ private:
+  std::chrono::milliseconds delay_;
+};
+
+/// A message has the business key of another one that was settled with other contents.
+class KeyConflictError final : public PermanentError {
+ public:
+  explicit KeyConflictError(const std::string& text) : PermanentError(text) {}
+  [[nodiscard]] std::string error_class() const override { return "key_conflict"; }
+};
+
 /// Thrown by a handler: something it depends on is down. The message is tried again in place; no attempt is counted.
 class UnavailableError : public Error {
  public:
@@ -86,7 +117,8 @@ class ConfigError : public MisuseError {
 ///
 /// Shape:   {class, text}: class is error_class() for ours, the demangled type name for any other std::exception,
 ///          "unknown" for what is no std::exception; text is what(), at most 1,024 bytes, cut on a UTF-8 boundary.
-///          Both are valid UTF-8, as their columns want it: any other byte is replaced by '?'.
+///          Both are valid UTF-8, as their columns want it: any other byte is replaced by '?'. `type` is the demangled
+///          type name in every case, so that an error which a user has derived from ours is known by its own name.
 /// Threads: any. Call only inside a catch block.
 /// Errors:  never throws.
 struct ErrorSummary {
@@ -95,6 +127,9 @@ struct ErrorSummary {
   ErrorKind kind = ErrorKind::transient;
   bool is_infrastructure = false;
   bool is_contention = false;
+  std::string type = {};
+  std::optional<std::chrono::milliseconds> retry_after = {};  // of a RetryAfterError
+  bool is_given_up = false;                                   // a DeadLetterError: the handler has decided
 };
 [[nodiscard]] ErrorSummary summarize_current_exception() noexcept;
 

@@ -28,10 +28,9 @@ class BatchDedup final : public consume::Handler {
 
   [[nodiscard]] const std::string& consumer() const override { return dedup_.consumer(); }
   void prepare() override { dedup_.prepare(); }
+  void check_topics(const std::vector<std::string>& topics) const override { dedup_.check_topics(topics); }
   void identify(Message& message) const override { dedup_.identify(message); }
-  [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override {
-    return dedup_.handle(group);
-  }
+  [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override { return dedup_.handle(group); }
   [[nodiscard]] bool is_reachable() noexcept override { return dedup_.is_reachable(); }
 
  private:

@@ -11,6 +11,7 @@
 #include <oncemark/inbox/batch.hpp>
 #include <oncemark/inbox/key_from.hpp>
 #include <oncemark/inbox/store.hpp>
+#include <oncemark/message/json_pointer.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/observe/metrics.hpp>
 
@@ -27,11 +28,20 @@ enum class Effects {
 
 namespace oncemark::inbox {
 
+/// What becomes of a message whose business key was used before by one with other contents.
+enum class OnKeyConflict {
+  count,        ///< it is a duplicate all the same; counted and logged
+  dead_letter,  ///< a letter of class key_conflict, keyed by its coordinates; the key's own row is not touched
+};
+
 struct DedupOptions {
   std::string consumer = {};                      // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
   std::optional<oncemark::Effects> effects = {};  // required
   std::optional<KeyFrom> key_from = {};           // default: the message id, and a record without one stops the runner
   MissingKey missing_key = MissingKey::dead_letter;  // with key_from: a record that lacks it
+  OnKeyConflict on_key_conflict =
+      OnKeyConflict::count;                       // same key, other contents · dead_letter floods if resends vary
+  std::vector<std::string> conflict_fields = {};  // JSON pointers to what tells contents apart · default: every byte
 
   void validate() const;
 };
@@ -46,7 +56,8 @@ struct DedupOptions {
 ///          before one run of it is committed: it must do nothing outside its transaction (else Effects::outside).
 /// Threads: handle() from many workers at once; the effect must allow that for different keys.
 /// Errors:  handle(message) throws what the effect threw (after rolling back: no mark is kept), MysqlError or
-///          InDoubtError. A duplicate is an outcome. A key conflict (same key, other payload) is logged and counted.
+///          InDoubtError. A duplicate is an outcome. A key conflict (same key, other contents) is logged and counted,
+///          and with OnKeyConflict::dead_letter also thrown, as KeyConflictError.
 /// Crash:   before the commit: nothing happened, the message is delivered again. After: it is a duplicate from then on.
 /// Source:  docs/guarantees.md, consumer.
 class Dedup final : public consume::Handler {
@@ -62,6 +73,7 @@ class Dedup final : public consume::Handler {
 
   [[nodiscard]] const std::string& consumer() const override { return options_.consumer; }
   void prepare() override;
+  void check_topics(const std::vector<std::string>& topics) const override;
   void identify(Message& message) const override;
   [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override;
   [[nodiscard]] bool is_reachable() noexcept override;
@@ -79,11 +91,13 @@ class Dedup final : public consume::Handler {
   void apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place);
   void apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run);
   [[nodiscard]] std::vector<consume::Settled> outcomes(Group group, Claims claims, Run run);
-  void note_conflicts(Group group, Claims claims);
+  [[nodiscard]] consume::Settled conflict(const Message& message);
 
   std::unique_ptr<Store> owned_store_;
   Store& store_;
   DedupOptions options_;
+  KeyFrom key_from_;
+  std::vector<JsonPointer> conflict_fields_;
   Effect effect_;             // either this one
   BatchEffect batch_effect_;  // or this one
   Metrics& metrics_;

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include <oncemark/message/json_pointer.hpp>
 #include <oncemark/message/message.hpp>
 
 namespace oncemark::inbox {
@@ -26,22 +28,33 @@ class KeyFrom {
  public:
   using Function = std::function<std::string(const Message&)>;
 
-  [[nodiscard]] static KeyFrom message_id() { return KeyFrom(Kind::message_id, {}, {}); }
-  [[nodiscard]] static KeyFrom header(std::string name) { return KeyFrom(Kind::header, std::move(name), {}); }
-  [[nodiscard]] static KeyFrom record_key() { return KeyFrom(Kind::record_key, {}, {}); }
-  /// An empty result means: no key.
-  [[nodiscard]] static KeyFrom function(Function function) { return KeyFrom(Kind::function, {}, std::move(function)); }
+  [[nodiscard]] static KeyFrom message_id() { return KeyFrom(Kind::message_id); }
+  /// The last header of that name.
+  [[nodiscard]] static KeyFrom header(std::string name);
+  [[nodiscard]] static KeyFrom record_key() { return KeyFrom(Kind::record_key); }
+  /// A string or a whole number in a JSON payload: json_pointer("/order/id"). The number 1 and the string "1" are the
+  /// same key; see json_key() for the rest. Throws ConfigError for a text that is no JSON pointer.
+  [[nodiscard]] static KeyFrom json_pointer(std::string pointer);
+  /// Source and id of a CloudEvent, which only together name one event: "<source> <id>". A source has no space in it,
+  /// so no two pairs look alike. From the headers ce_source and ce_id, or, with the content type
+  /// application/cloudevents+json, from the payload.
+  [[nodiscard]] static KeyFrom cloud_event() { return KeyFrom(Kind::cloud_event); }
+  /// An empty result means: no key. What the function throws becomes PermanentError, except MisuseError.
+  [[nodiscard]] static KeyFrom function(Function function);
 
   [[nodiscard]] std::string extract(const Message& message) const;
 
+  /// Whether such keys name one message wherever it was read: then messages of several topics may share a consumer.
+  [[nodiscard]] bool is_global() const noexcept { return kind_ == Kind::message_id || kind_ == Kind::cloud_event; }
+
  private:
-  enum class Kind { message_id, header, record_key, function };
-  KeyFrom(Kind kind, std::string name, Function function)
-      : kind_(kind), name_(std::move(name)), function_(std::move(function)) {}
+  enum class Kind { message_id, header, record_key, json_pointer, cloud_event, function };
+  explicit KeyFrom(Kind kind) : kind_(kind) {}
 
   Kind kind_;
-  std::string name_;
-  Function function_;
+  std::string name_ = {};
+  std::optional<JsonPointer> pointer_ = {};
+  Function function_ = {};
 };
 
 }  // namespace oncemark::inbox

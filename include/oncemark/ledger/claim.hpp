@@ -16,7 +16,7 @@ namespace oncemark::ledger {
 struct Claim {
   bool is_fresh = false;         // this transaction owns the message: run the handler
   Standing standing = {};        // not fresh: what the row said
-  bool is_key_conflict = false;  // not fresh, and the row was made by a payload with another hash
+  bool is_key_conflict = false;  // not fresh, and the row was made by a message with other contents
 };
 
 /// Claims one message for `consumer`, before its handler runs.

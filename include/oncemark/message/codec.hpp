@@ -40,6 +40,9 @@ inline constexpr std::size_t kMaxBusinessKey = 512;
 /// 64-bit xxh3 of payload bytes; null and empty differ. Stored with the mark to find key conflicts.
 [[nodiscard]] std::uint64_t payload_hash(const Bytes& payload) noexcept;
 
+/// What is kept with the mark: the message's own content_hash, or that of its payload.
+[[nodiscard]] std::uint64_t content_hash(const Message& message) noexcept;
+
 /// Reads a decimal number that must fill the whole text. Throws PermanentError naming `what`.
 [[nodiscard]] std::int64_t parse_number(std::string_view text, std::string_view what);
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <oncemark/core/bytes.hpp>
@@ -38,8 +39,9 @@ struct Message {
   Position read_at = {};  // where this delivery was read: the source topic or the group's retry topic
   std::uint32_t attempt = 1;
   std::uint32_t life = 1;
-  bool from_retry_topic = false;  // om-life and om-attempt were believed
-  bool has_id = true;             // false: `id` was made from the coordinates
+  bool from_retry_topic = false;                   // om-life and om-attempt were believed
+  bool has_id = true;                              // false: `id` was made from the coordinates
+  std::optional<std::uint64_t> content_hash = {};  // tells it from others with its key · default: of the payload
 };
 
 }  // namespace oncemark

@@ -28,7 +28,7 @@ class MemoryStore final : public inbox::Store {
     auto marks = marks_;
     std::vector<ledger::Claim> claims;
     for (const Message* message : group) {
-      const std::uint64_t hash = payload_hash(message->payload);
+      const std::uint64_t hash = content_hash(*message);
       const auto [mark, is_fresh] = marks.emplace(std::pair(consumer, message->business_key), hash);
       claims.push_back(
           {.is_fresh = is_fresh, .standing = {.payload_hash = mark->second}, .is_key_conflict = mark->second != hash});

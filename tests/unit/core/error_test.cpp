@@ -83,6 +83,32 @@ TEST(ErrorSummary, CallsWhatIsNoExceptionUnknownAndPermanent) {
   EXPECT_EQ(summary.kind, ErrorKind::permanent);
 }
 
+TEST(ErrorSummary, KnowsTheTypeThatAUserHasDerivedFromOurs) {
+  struct NoAddress : PermanentError {
+    using PermanentError::PermanentError;
+  };
+  const ErrorSummary summary = summary_of(NoAddress("no street"));
+
+  EXPECT_EQ(summary.error_class, "permanent");
+  EXPECT_THAT(summary.type, ::testing::EndsWith("NoAddress"));
+  EXPECT_EQ(summary_of(shop::OutOfStock("")).type, "oncemark::shop::OutOfStock");
+  EXPECT_EQ(summary_of(42).type, "int");
+}
+
+TEST(ErrorSummary, CarriesWhatAHandlerHasDecided) {
+  const ErrorSummary later = summary_of(RetryAfterError(std::chrono::seconds(7), "rate limit"));
+  const ErrorSummary never = summary_of(DeadLetterError("the shop has closed"));
+
+  EXPECT_EQ(later.error_class, "retry_after");
+  EXPECT_EQ(later.retry_after, std::chrono::seconds(7));
+  EXPECT_EQ(later.kind, ErrorKind::transient);
+  EXPECT_FALSE(later.is_given_up);
+  EXPECT_EQ(never.error_class, "dead_letter");
+  EXPECT_TRUE(never.is_given_up);
+  EXPECT_EQ(never.kind, ErrorKind::permanent);
+  EXPECT_FALSE(summary_of(PermanentError("")).is_given_up);
+}
+
 TEST(ErrorSummary, CutsLongTextsBetweenCharacters) {
   const ErrorSummary summary = summary_of(PermanentError(std::string(1'023, 'x') + "\xC3\xA4"));
   EXPECT_EQ(summary.text, std::string(1'023, 'x'));

@@ -100,5 +100,86 @@ TEST(Dedup, StopsOnAMissingKeyWhenToldTo) {
   EXPECT_THROW(dedup.identify(message), MisuseError);
 }
 
+/// The error class and stage of what became of a second message with the key of the first; "duplicate" for an outcome.
+std::string second_of(const DedupOptions& options, const Bytes& first, const Bytes& second) {
+  MemoryStore store;
+  Dedup dedup{store, options, [](const Message&, mysql::Transaction&) {}};
+  std::vector<Message> group{message_with_id("o-1", first), message_with_id("o-1", second)};
+  for (Message& message : group) dedup.identify(message);
+  const consume::Settled settled = dedup.handle(testing::pointers_to(group)).messages.at(1);
+  if (!settled.failure) return std::string(settled.outcome == Outcome::duplicate ? "duplicate" : "done");
+  try {
+    std::rethrow_exception(settled.failure);
+  } catch (const Error& error) {
+    return error.error_class() + "/" + std::string(to_string(settled.stage));
+  }
+}
+
+TEST(Dedup, CountsAKeyConflictAsADuplicateUnlessALetterIsWanted) {
+  DedupOptions options = shipping();
+  EXPECT_EQ(second_of(options, "one", "other"), "duplicate");
+
+  options.on_key_conflict = OnKeyConflict::dead_letter;
+  EXPECT_EQ(second_of(options, "one", "other"), "key_conflict/key");
+  EXPECT_EQ(second_of(options, "one", nullptr), "key_conflict/key");
+  EXPECT_EQ(second_of(options, "one", "one"), "duplicate");
+}
+
+TEST(Dedup, ComparesTheChosenFieldsOnly) {
+  DedupOptions options = shipping();
+  options.on_key_conflict = OnKeyConflict::dead_letter;
+  options.conflict_fields = {"/total", "/customer/id"};
+  const std::string order = R"({"total":250,"customer":{"id":7},"at":"10:00"})";
+
+  EXPECT_EQ(second_of(options, order, R"({"at":"10:05", "customer":{"id":7}, "total":250})"), "duplicate");
+  EXPECT_EQ(second_of(options, order, R"({"total":251,"customer":{"id":7},"at":"10:00"})"), "key_conflict/key");
+  EXPECT_EQ(second_of(options, order, "no json"), "key_conflict/key");
+  EXPECT_EQ(second_of(options, R"({"at":1})", R"({"at":2})"), "key_conflict/key") << "none of the fields: every byte";
+  EXPECT_EQ(second_of(options, "no json", "no json"), "duplicate");
+}
+
+TEST(Dedup, FindsTheContentsOfARetriedRecordToo) {
+  MemoryStore store;
+  DedupOptions options = shipping();
+  options.conflict_fields = {"/total"};
+  const Dedup dedup{store, options, [](const Message&, mysql::Transaction&) {}};
+  Message fresh = message_with_id("o-1", R"({"total":250})");
+  Message retried = fresh;
+  retried.from_retry_topic = true;
+
+  dedup.identify(fresh);
+  dedup.identify(retried);
+
+  ASSERT_TRUE(retried.content_hash);
+  EXPECT_EQ(retried.content_hash, fresh.content_hash);
+}
+
+TEST(Dedup, SaysAtStartWhatIsNoJsonPointer) {
+  MemoryStore store;
+  DedupOptions options = shipping();
+  options.conflict_fields = {"total"};
+
+  EXPECT_THROW((Dedup{store, options, [](const Message&, mysql::Transaction&) {}}), ConfigError);
+}
+
+TEST(Dedup, ReadsSeveralTopicsOnlyByKeysThatAreTheSameOnAll) {
+  MemoryStore store;
+  const auto check = [&](std::optional<KeyFrom> key_from, const std::vector<std::string>& topics) {
+    DedupOptions options = shipping();
+    options.key_from = std::move(key_from);
+    Dedup(store, options, [](const Message&, mysql::Transaction&) {}).check_topics(topics);
+  };
+
+  EXPECT_NO_THROW(check(std::nullopt, {"orders", "invoices"}));
+  EXPECT_NO_THROW(check(KeyFrom::cloud_event(), {"orders", "invoices"}));
+  EXPECT_NO_THROW(check(KeyFrom::record_key(), {"orders"}));
+  try {
+    check(KeyFrom::record_key(), {"orders", "invoices"});
+    FAIL() << "nothing was thrown";
+  } catch (const MisuseError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("orders, invoices"));
+  }
+}
+
 }  // namespace
 }  // namespace oncemark::inbox

@@ -1,4 +1,4 @@
-#include <oncemark/consume/failure.hpp>
+#include <oncemark/consume/stage.hpp>
 
 namespace oncemark::consume {
 
