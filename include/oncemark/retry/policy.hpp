@@ -2,39 +2,79 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
-#include <oncemark/core/backoff.hpp>
 #include <oncemark/core/error.hpp>
+#include <oncemark/retry/schedule.hpp>
 
 namespace oncemark::retry {
 
+/// What a decision is made from.
+struct FailureFacts {
+  ErrorSummary error = {};
+  std::string_view topic = {};       // that the message came from
+  int failed = 1;                    // failed deliveries of this life, this one included
+  int tried_here = 0;                // how often this delivery was tried again in place
+  std::chrono::milliseconds age{0};  // since its first failure; in a replayed life, since the replay
+  bool is_repeatable = true;         // false: the record itself is unusable (undecodable, no key, another's key)
+};
+
+/// What is done with a failed message.
+enum class Action {
+  retry_later,  ///< by the retry topic, after a delay; others go on meanwhile
+  retry_here,   ///< at once and in place, before any later message of its key; nothing is written
+  dead_letter,  ///< given up: a letter, and a record on the dead-letter topic
+  discard,      ///< given up without a record: state `discarded`, and the whole message in dead_letter for the audit
+};
+
+[[nodiscard]] std::string_view to_string(Action action) noexcept;
+
+/// What to do with certain failures. All conditions that are set must hold; without any it holds for every failure.
+struct Rule {
+  std::vector<std::string> errors = {};  // error classes or C++ type names; '*' any text, '?' one character · one holds
+  std::vector<int> mysql = {};           // MySQL error numbers, of statements of the handler · one holds
+  std::function<bool(const FailureFacts&)> when = {};  // pure, for any thread · one that throws does not hold
+  Action action = Action::retry_later;
+  int tries = 3;                         // with retry_here: then the rules after this one decide · 1 to 100
+  std::optional<Schedule> delays = {};   // with retry_later · default: those of the options
+  std::optional<int> max_attempts = {};  // with retry_later · default: length of its list + 1, else the options'
+};
+
 /// When a failed message is tried again, and when it is given up.
 struct RetryOptions {
-  int max_attempts =
-      4;  // deliveries in one life before the message is dead · with `delays`: their number + 1 · 1 to 1,000
-  Backoff backoff{.initial = std::chrono::milliseconds(1'000),
-                  .factor = 5.0,
-                  .cap = std::chrono::milliseconds(900'000),
-                  .jitter = 0.2};                      // between deliveries, when `delays` is empty
-  std::vector<std::chrono::milliseconds> delays = {};  // fixed steps instead of backoff and max_attempts · each ≥ 0
+  std::optional<int> max_attempts = {};  // deliveries in one life · default: length of a list + 1, else 4 · 1 to 1,000
+  Schedule delays = Schedule::exponential(std::chrono::seconds(1), 5.0).capped(std::chrono::minutes(15)).jitter(0.2);
+  std::optional<std::chrono::milliseconds> max_age = {};  // no delivery later than this after the first failure · a
+                                                          // replay starts it anew · above 0, to 365 days
+  std::vector<Rule> rules = {};                           // the first one that holds decides
 
   void validate() const;
   /// max_attempts, or what `delays` makes of it.
   [[nodiscard]] int attempts() const noexcept;
+  /// Whether decisions look at FailureFacts::age, which costs a query.
+  [[nodiscard]] bool needs_age() const noexcept;
 };
 
-/// What to do with a failure.
+/// What to do with a failure, and why.
 struct Decision {
-  bool retry = false;                  // false: dead-letter it
-  std::chrono::milliseconds delay{0};  // when retry
+  Action action = Action::dead_letter;
+  std::chrono::milliseconds delay{0};  // with retry_later
+  std::string reason = {};             // for logs and the audit: "attempt 4 of 4", "rule 2", …
 };
 
-/// Decides about the `failed`-th failed delivery of a life (from 1).
+/// Decides about a failure.
 ///
-/// Shape:   permanent errors are given up at once; everything else until attempts() deliveries have failed.
+/// Shape:   1. What the handler decided itself holds before every rule: DeadLetterError, RetryAfterError.
+///          2. The first rule that holds. One that would retry is passed over when the record itself is unusable;
+///             one with retry_here also when its tries are used up.
+///          3. Otherwise permanent errors are given up, and everything else is tried later.
+///          Whatever says "later" ends at the limits: by attempts, and by age.
 /// Threads: pure; `random` is 64 random bits, so that tests choose them.
 /// Errors:  none.
-[[nodiscard]] Decision decide(const RetryOptions& options, ErrorKind kind, int failed, std::uint64_t random);
+[[nodiscard]] Decision decide(const RetryOptions& options, const FailureFacts& facts, std::uint64_t random);
 
 }  // namespace oncemark::retry
