@@ -12,6 +12,7 @@
 #include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/core/signals.hpp>
+#include <oncemark/core/verdict.hpp>
 #include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/dead_letter/router.hpp>
 #include <oncemark/dead_letter/store.hpp>

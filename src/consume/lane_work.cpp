@@ -22,7 +22,8 @@ constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap
 // What a probe has shown holds for so long, so that many failures at once are not as many connections.
 constexpr milliseconds kProbeHolds{200};
 
-constexpr std::array<const char*, 5> kEndingNames{"done", "duplicate", "retrying", "dead", "settled_elsewhere"};
+constexpr std::array<const char*, 6> kEndingNames{"done", "duplicate", "retrying",
+                                                  "dead", "discarded", "settled_elsewhere"};
 
 void append(LaneItems& to, LaneItems from) { to.splice(to.end(), from); }
 
@@ -154,16 +155,22 @@ LaneItems LaneWork::route(LaneItems item) {
                              .consumer = handler_.consumer(),
                              .group = group_,
                              .stage = failed.stage,
-                             .error = *failed.error})) {
+                             .error = *failed.error,
+                             .tried_here = failed.tried_here})) {
       case Routed::retrying:
         settle(item, kRetrying);
         break;
       case Routed::dead:
         settle(item, kDead);
         break;
+      case Routed::discarded:
+        settle(item, kDiscarded);
+        break;
       case Routed::settled:
         settle(item, kSettledElsewhere);
         break;
+      case Routed::again:
+        return again(std::move(item));
     }
     return {};
   } catch (...) {
@@ -178,6 +185,16 @@ LaneItems LaneWork::route(LaneItems item) {
   ++item.front().tries;
   if (!trouble.is_contention && !is_store_reachable()) on_outage_();
   return rest(std::move(item), trouble);
+}
+
+/// A rule says that the message is tried again in place.
+LaneItems LaneWork::again(LaneItems item) {
+  LaneItem& failed = item.front();
+  const ErrorSummary error = *std::exchange(failed.error, std::nullopt);
+  failed.tries = ++failed.tried_here;  // the pause grows with them
+  LaneItems resting = rest(std::move(item), error);
+  resting.front().tries = 0;
+  return resting;
 }
 
 LaneItems LaneWork::rest(LaneItems item, const ErrorSummary& error) {
@@ -244,6 +261,7 @@ RunnerCounts LaneWork::counts() const {
           .duplicates = read(settled_[kDuplicate]),
           .retrying = read(settled_[kRetrying]),
           .dead = read(settled_[kDead]),
+          .discarded = read(settled_[kDiscarded]),
           .settled_elsewhere = read(settled_[kSettledElsewhere]),
           .in_place_retries = read(in_place_retries_)};
 }

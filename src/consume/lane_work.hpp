@@ -41,12 +41,13 @@ class LaneWork {
     GroupSize size;
     int lost_races = 0;  // groups in a row that lost a lock
   };
-  enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kDead, kSettledElsewhere, kEndings };
+  enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kDead, kDiscarded, kSettledElsewhere, kEndings };
 
   [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
   [[nodiscard]] LaneItems group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure);
   [[nodiscard]] LaneItems message_failed(LaneItems item, const Settled& settled);
   [[nodiscard]] LaneItems route(LaneItems item);
+  [[nodiscard]] LaneItems again(LaneItems item);
   [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);
   [[nodiscard]] bool costs_an_attempt(LaneItem& item, const ErrorSummary& error);
   void note_time(const LaneItem& item, std::chrono::nanoseconds took);

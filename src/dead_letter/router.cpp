@@ -8,6 +8,7 @@
 #include <oncemark/dead_letter/envelope.hpp>
 #include <oncemark/dead_letter/store.hpp>
 #include <oncemark/ledger/transitions.hpp>
+#include <oncemark/message/codec.hpp>
 #include <oncemark/message/names.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/observe/log.hpp>
@@ -25,55 +26,77 @@ using consume::Routed;
 constexpr std::size_t kMaxErrorClass = 255;
 constexpr std::size_t kMaxErrorText = 1'024;
 
-/// One failure on its way through one transaction.
+/// A failure, and what is done about it.
+struct Case {
+  const Failure& failure;
+  const Message& message;  // as it is written down: its business key names the state row
+  ErrorSummary error;
+  retry::Decision decision;
+};
+
+/// One case on its way through one transaction.
 class Routing {
  public:
-  Routing(const RouterOptions& options, const Failure& failure) : options_(options), failure_(failure) {}
+  Routing(const RouterOptions& options, const Case& routed) : options_(options), case_(routed) {}
 
   Routed run(mysql::Transaction& tx) {
-    const Message& message = failure_.message;
-    const auto decision =
-        retry::decide(options_.retries, failure_.error.kind, static_cast<int>(message.attempt), random_token());
-    const auto next = decision.retry ? ledger::State::retrying : ledger::State::dead;
-    const auto standing = ledger::fail(tx, failure_.consumer, message, next);
+    const Failure& failure = case_.failure;
+    const Message& message = case_.message;
+    const auto standing = ledger::fail(tx, failure.consumer, message, next_state());
     if (!standing) return Routed::settled;
 
-    envelope_ = {.group = std::string(failure_.group),
+    envelope_ = {.group = std::string(failure.group),
                  .life = standing->life,
                  .attempt = standing->attempt,
-                 .error_class = std::string(truncate_utf8(failure_.error.error_class, kMaxErrorClass)),
-                 .error_text = std::string(truncate_utf8(failure_.error.text, kMaxErrorText)),
-                 .stage = std::string(to_string(failure_.stage))};
+                 .error_class = std::string(truncate_utf8(case_.error.error_class, kMaxErrorClass)),
+                 .error_text = std::string(truncate_utf8(case_.error.text, kMaxErrorText)),
+                 .stage = std::string(to_string(failure.stage))};
     now_ = ledger::database_now(tx);
-    if (decision.retry) {
-      retry(tx, now_ + decision.delay);
-      return Routed::retrying;
+    switch (case_.decision.action) {
+      case retry::Action::retry_later:
+        retry(tx, now_ + case_.decision.delay);
+        return Routed::retrying;
+      case retry::Action::discard:
+        audit_discard(tx, give_up(tx, LetterState::discarded));
+        return Routed::discarded;
+      case retry::Action::dead_letter:
+      case retry::Action::retry_here:  // needs no transaction
+        break;
     }
-    die(tx);
+    const std::string topic = give_up(tx, LetterState::dead).dlq_topic;
+    append(tx, dead_letter_purpose(failure.consumer, message, envelope_.life), topic,
+           dead_letter_headers(message, envelope_), std::nullopt);
     return Routed::dead;
   }
 
  private:
+  [[nodiscard]] ledger::State next_state() const {
+    if (case_.decision.action == retry::Action::retry_later) return ledger::State::retrying;
+    return case_.decision.action == retry::Action::discard ? ledger::State::discarded : ledger::State::dead;
+  }
+
   void retry(mysql::Transaction& tx, Time due) {
-    const Message& message = failure_.message;
+    const Message& message = case_.message;
     envelope_.first_failed_at =
-        ledger::keep_failed_message(tx, failure_.consumer, message,
+        ledger::keep_failed_message(tx, case_.failure.consumer, message,
                                     {.group = envelope_.group,
                                      .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
                                      .now = now_,
                                      .due = due});
-    append(tx, retry_purpose(failure_.consumer, message, envelope_.life, envelope_.attempt),
+    append(tx, retry_purpose(case_.failure.consumer, message, envelope_.life, envelope_.attempt),
            options_.topics.retry_topic(envelope_.group, message.topic), retry_headers(message, envelope_, due), due);
   }
 
-  void die(mysql::Transaction& tx) {
-    const Message& message = failure_.message;
-    const auto first = ledger::drop_failed_message(tx, failure_.consumer, message.business_key);
+  /// The end of a life, with the whole message in dead_letter.
+  Letter give_up(mysql::Transaction& tx, LetterState state) {
+    const Message& message = case_.message;
+    const std::string_view consumer = case_.failure.consumer;
+    const auto first = ledger::drop_failed_message(tx, consumer, message.business_key);
     envelope_.first_failed_at = first.value_or(now_);
-    const std::string topic = options_.topics.dead_letter_topic(envelope_.group, message.topic);
-    Letter letter{.consumer = std::string(failure_.consumer),
+    Letter letter{.consumer = std::string(consumer),
                   .group = envelope_.group,
-                  .dlq_topic = topic,
+                  .dlq_topic = options_.topics.dead_letter_topic(envelope_.group, message.topic),
+                  .state = state,
                   .message = message,
                   .attempts = envelope_.attempt,
                   .error_class = envelope_.error_class,
@@ -84,42 +107,84 @@ class Routing {
                   .died_at = now_};
     letter.message.life = envelope_.life;
     insert_letter(tx, letter);
-    ledger::settle_previous_letter(tx, failure_.consumer, message.business_key, envelope_.life);
-    append(tx, dead_letter_purpose(failure_.consumer, message, envelope_.life), topic,
-           dead_letter_headers(message, envelope_), std::nullopt);
+    ledger::settle_previous_letter(tx, consumer, message.business_key, envelope_.life);
+    return letter;
+  }
+
+  void audit_discard(mysql::Transaction& tx, const Letter& letter) {
+    tx.execute(
+        "INSERT INTO replay_audit (job_id, letter_id, consumer, identity, life, action, outcome, operator, reason, at) "
+        "SELECT NULL, id, consumer, identity, life, 'discard', 'discarded', 'retry policy', ?, UTC_TIMESTAMP(6) "
+        "FROM dead_letter WHERE consumer = ? AND identity = ? AND life = ?",
+        case_.decision.reason, letter.consumer, letter.message.business_key, letter.message.life);
   }
 
   void append(mysql::Transaction& tx, std::string purpose, std::string topic, Headers headers,
               std::optional<Time> due) {
-    const Message& message = failure_.message;
-    outbox::append_failure_row(tx, {.message_id = message.id,
-                                    .purpose = std::move(purpose),
-                                    .relay = options_.relay.empty() ? std::string(failure_.consumer) : options_.relay,
-                                    .topic = std::move(topic),
-                                    .key = message.key,
-                                    .business_key = message.business_key,
-                                    .payload = message.payload,
-                                    .headers = std::move(headers),
-                                    .event_time = message.event_time,
-                                    .due = due});
+    const Message& message = case_.message;
+    outbox::append_failure_row(tx,
+                               {.message_id = message.id,
+                                .purpose = std::move(purpose),
+                                .relay = options_.relay.empty() ? std::string(case_.failure.consumer) : options_.relay,
+                                .topic = std::move(topic),
+                                .key = message.key,
+                                .business_key = message.business_key,
+                                .payload = message.payload,
+                                .headers = std::move(headers),
+                                .event_time = message.event_time,
+                                .due = due});
   }
 
   const RouterOptions& options_;
-  const Failure& failure_;
+  const Case& case_;
   Envelope envelope_;
   Time now_{};
 };
 
 /// In one transaction of its own. A transaction that found another's settlement writes nothing; committing it is as
 /// good as rolling it back.
-Routed route_once(mysql::Pool& pool, const RouterOptions& options, const Failure& failure) {
-  const Routed routed = pool.transact([&](mysql::Transaction& tx) {
-    const Routed result = Routing(options, failure).run(tx);
+Routed route_once(mysql::Pool& pool, const RouterOptions& options, const Case& routed) {
+  const Routed end = pool.transact([&](mysql::Transaction& tx) {
+    const Routed result = Routing(options, routed).run(tx);
     ONCEMARK_FAIL_POINT("router.before_commit");
     return result;
   });
   ONCEMARK_FAIL_POINT("router.after_commit");
-  return routed;
+  return end;
+}
+
+/// How long ago the message first failed, by the database's clock; in a replayed life, how long ago it was replayed.
+std::chrono::milliseconds age_of(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
+  if (!message.from_retry_topic) return {};  // this is its first failure
+  const std::string_view key = message.business_key;
+  const auto age = message.life > 1
+                       ? tx.query_row(
+                             "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(a.at), UTC_TIMESTAMP(6)) DIV 1000 "
+                             "FROM dead_letter l JOIN replay_audit a ON a.letter_id = l.id "
+                             "WHERE l.consumer = ? AND l.identity = ? AND l.life = ? AND a.outcome = 'replayed'",
+                             consumer, key, message.life - 1)
+                       : tx.query_row(
+                             "SELECT TIMESTAMPDIFF(MICROSECOND, first_failed_at, UTC_TIMESTAMP(6)) DIV 1000 "
+                             "FROM failed_message WHERE consumer = ? AND message_key = ?",
+                             consumer, key);
+  if (!age || age->is_null(0)) return {};
+  return std::chrono::milliseconds(age->get<std::int64_t>(0));
+}
+
+/// The record that made the row of a message's key.
+struct FirstUse {
+  bool is_this_record = false;  // delivered again, after what counts as its contents was configured anew
+  std::string record = {};      // orders/3@991, or nothing when there is no row any more
+};
+FirstUse first_use_of(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
+  const auto row = tx.query_row(
+      "SELECT origin_topic, origin_partition, origin_offset FROM consumed_message "
+      "WHERE consumer = ? AND message_key = ?",
+      consumer, message.business_key);
+  if (!row) return {};
+  const Position first{
+      .topic = row->get<std::string>(0), .partition = row->get<std::int32_t>(1), .offset = row->get<std::int64_t>(2)};
+  return {.is_this_record = first == message.origin, .record = first.str()};
 }
 
 std::string_view name_of(Routed routed) {
@@ -128,8 +193,12 @@ std::string_view name_of(Routed routed) {
       return "retrying";
     case Routed::dead:
       return "dead";
+    case Routed::discarded:
+      return "discarded";
     case Routed::settled:
       return "settled";
+    case Routed::again:
+      return "again";
   }
   return "unknown";
 }
@@ -168,40 +237,73 @@ std::vector<TopicNeed> Router::prepare(const std::string& consumer, const std::s
 }
 
 Routed Router::route(const Failure& failure) {
-  Routed routed = Routed::settled;
+  retry::FailureFacts facts{.error = failure.error,
+                            .topic = failure.message.topic,
+                            .failed = static_cast<int>(failure.message.attempt),
+                            .tried_here = failure.tried_here,
+                            .is_repeatable = failure.stage == consume::Stage::handler};
+  if (options_.retries.needs_age() && facts.is_repeatable) {
+    facts.age = pool_.transact([&](mysql::Transaction& tx) { return age_of(tx, failure.consumer, failure.message); });
+  }
+  const retry::Decision decision = retry::decide(options_.retries, facts, random_token());
+  if (decision.action == retry::Action::retry_here) return Routed::again;
+  const Routed routed = failure.stage == consume::Stage::key ? route_without_key(failure, decision)
+                                                             : route(failure, failure.message, failure.error, decision);
+  report(failure, decision, routed);
+  return routed;
+}
+
+/// Keyed by its coordinates, so that the row of the key that it may share with another message stays as it is.
+Routed Router::route_without_key(const Failure& failure, const retry::Decision& decision) {
+  Message message = failure.message;
+  ErrorSummary error = failure.error;
+  message.business_key = coordinates_identity(message.origin, message.origin_timestamp);
+  if (message.business_key != failure.message.business_key) {
+    const FirstUse first =
+        pool_.transact([&](mysql::Transaction& tx) { return first_use_of(tx, failure.consumer, failure.message); });
+    if (first.is_this_record) return Routed::settled;
+    if (!first.record.empty()) error.text += "; the first one was " + first.record;
+  }
+  return route(failure, message, error, decision);
+}
+
+Routed Router::route(const Failure& failure, const Message& message, const ErrorSummary& error,
+                     const retry::Decision& decision) {
   try {
-    routed = route_once(pool_, options_, failure);
-  } catch (const mysql::MysqlError& error) {
-    if (error.kind() != ErrorKind::permanent) throw;
+    return route_once(pool_, options_, {.failure = failure, .message = message, .error = error, .decision = decision});
+  } catch (const mysql::MysqlError& refusal) {
+    if (refusal.kind() != ErrorKind::permanent) throw;
     // The record itself cannot be stored (larger than max_allowed_packet, say). A pointer to it can: a letter with
     // the coordinates and the reason, without key, payload and headers. It is marked, so that no replay takes it
     // for the record.
-    Message pointer = failure.message;
+    const std::string size = std::to_string(message.payload.size());
+    Message pointer = message;
     pointer.key = nullptr;
     pointer.payload = nullptr;
-    pointer.headers = {{std::string(names::kRecordLeftOut), std::to_string(failure.message.payload.size())}};
-    Failure shortened{.message = pointer,
-                      .consumer = failure.consumer,
-                      .group = failure.group,
-                      .stage = failure.stage,
-                      .error = failure.error};
-    shortened.error.kind = ErrorKind::permanent;
-    shortened.error.text = "record left out of this letter (" + std::to_string(failure.message.payload.size()) +
-                           " bytes; " + error.what() + "); it failed with: " + failure.error.text;
-    routed = route_once(pool_, options_, shortened);
+    pointer.content_hash = content_hash(message);
+    pointer.headers = {{std::string(names::kRecordLeftOut), size}};
+    ErrorSummary shortened = error;
+    shortened.text =
+        "record left out of this letter (" + size + " bytes; " + refusal.what() + "); it failed with: " + error.text;
+    retry::Decision given_up = decision;
+    if (given_up.action != retry::Action::discard) given_up.action = retry::Action::dead_letter;
+    return route_once(pool_, options_,
+                      {.failure = failure, .message = pointer, .error = shortened, .decision = given_up});
   }
+}
+
+void Router::report(const Failure& failure, const retry::Decision& decision, Routed routed) {
   metrics_.count(metric::kRouted, {{"consumer", std::string(failure.consumer)}, {"to", std::string(name_of(routed))}},
                  1);
-  if (routed == Routed::dead) {
-    log(LogLevel::warn, "message dead-lettered",
-        {{"consumer", failure.consumer},
-         {"message_id", failure.message.id},
-         {"record", failure.message.origin.str()},
-         {"attempts", failure.message.attempt},
-         {"error", failure.error.error_class},
-         {"text", failure.error.text}});
-  }
-  return routed;
+  if (routed != Routed::dead && routed != Routed::discarded) return;
+  log(LogLevel::warn, routed == Routed::dead ? "message dead-lettered" : "message discarded",
+      {{"consumer", failure.consumer},
+       {"message_id", failure.message.id},
+       {"record", failure.message.origin.str()},
+       {"attempts", failure.message.attempt},
+       {"why", decision.reason},
+       {"error", failure.error.error_class},
+       {"text", failure.error.text}});
 }
 
 }  // namespace oncemark::dead_letter

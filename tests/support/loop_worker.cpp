@@ -2,9 +2,11 @@
 // with its relay, and a handler whose effect is one row of the table `effect` (no unique key: a double would show).
 //
 // usage: loop_worker SCHEMA TOPIC GROUP; the servers come from the environment that tools/stack exports.
-// Message ids decide what happens: flaky-… fails on its first delivery of a life, poison-… always in its first life.
+// Message ids decide what happens: flaky-… fails on its first delivery of a life, poison-… always in its first life,
+// unwanted-… always, and a rule discards it.
 #include <cstdlib>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 
 #include <oncemark/consume/runner.hpp>
@@ -33,6 +35,7 @@ void apply(const om::Message& message, om::mysql::Transaction& tx) {
   tx.execute("INSERT INTO effect (message_id, message_key, attempt, life) VALUES (?, ?, ?, ?)", message.id, message.key,
              message.attempt, message.life);
   if (message.id.starts_with("flaky") && message.attempt == 1) throw std::runtime_error("not yet");
+  if (message.id.starts_with("unwanted")) throw std::domain_error("nobody wants it");
   if (message.id.starts_with("poison") && message.life == 1) throw om::PermanentError("never in this life");
 }
 
@@ -58,7 +61,10 @@ int main(int argc, char** argv) {
                               .session_timeout = 1'500ms,
                               .max_poll_interval = 10'000ms}};
   om::inbox::Dedup once{db, {.consumer = "shipping", .effects = om::Effects::transaction}, apply};
-  om::dead_letter::Router failures{db, {.retries = {.delays = {50ms, 100ms}}}};
+  om::dead_letter::Router failures{
+      db,
+      {.retries = {.delays = {50ms, 100ms},
+                   .rules = {{.errors = {"std::domain_error"}, .action = om::retry::Action::discard}}}}};
   om::kafka::Producer failure_out{{.brokers = brokers}};
   om::outbox::Relay failure_relay{
       db, failure_out, {.name = "shipping", .batch = 20, .poll_interval = 5ms, .max_poll_interval = 50ms}};

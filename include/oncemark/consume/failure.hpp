@@ -18,13 +18,16 @@ struct Failure {
   std::string_view group;
   Stage stage = Stage::handler;
   ErrorSummary error = {};
+  int tried_here = 0;  // how often this delivery was tried again because route() said so
 };
 
 /// What was done with it.
 enum class Routed {
-  retrying,  ///< it will come again by the group's retry topic
-  dead,      ///< it lies in the dead letters
-  settled,   ///< another instance had settled it; nothing was written
+  retrying,   ///< it will come again by the group's retry topic
+  dead,       ///< it lies in the dead letters
+  discarded,  ///< given up without a dead letter; a row keeps it for the audit
+  settled,    ///< another instance had settled it; nothing was written
+  again,      ///< nothing was written: the runner tries it again in place, alone and after a pause
 };
 
 /// Where failed messages go. dead_letter::Router is the one for production.

@@ -34,6 +34,7 @@ struct LaneItem {
   std::optional<ErrorSummary> error = {};             // it has failed already and only has to be routed
   int tries = 0;                                      // failures of it for which the servers may be to blame
   SteadyTime first_try = {};                          // when the first of them was
+  int tried_here = 0;                                 // tries in place that a retry rule asked for
   SteadyTime not_before = {};                         // it rests until then, and its key with it
   bool is_alone = false;                              // never in a group: only then is its failure its own
 };
@@ -106,10 +107,10 @@ class KeyLanes {
   std::size_t max_singles_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
-  Lanes lanes_;                                // guarded by mutex_, like all below
-  std::deque<Node*> ready_;                    // nodes keep their addresses
-  std::deque<Node*> singles_;                  // ready, but only one item at a time
-  std::multimap<SteadyTime, Node*> resting_;   // not ready before that time
+  Lanes lanes_;                               // guarded by mutex_, like all below
+  std::deque<Node*> ready_;                   // nodes keep their addresses
+  std::deque<Node*> singles_;                 // ready, but only one item at a time
+  std::multimap<SteadyTime, Node*> resting_;  // not ready before that time
   std::uint64_t sequence_ = 0;
   std::size_t running_singles_ = 0;
   bool is_held_ = false;

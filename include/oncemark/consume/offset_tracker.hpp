@@ -27,7 +27,7 @@ class OffsetTracker {
     bool is_finished = false;
   };
   std::deque<Entry> records_;  // in the order of offsets; the first one is unfinished
-  std::int64_t next_ = -1;                // one past the last one started
+  std::int64_t next_ = -1;     // one past the last one started
   std::size_t in_flight_ = 0;
 };
 

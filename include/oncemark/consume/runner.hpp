@@ -26,7 +26,8 @@ struct RunnerOptions {
   Backoff in_place{.initial = std::chrono::milliseconds(50),
                    .factor = 2.0,
                    .cap = std::chrono::milliseconds(5'000),
-                   .jitter = 0.5};  // between tries in place, while the servers are to blame
+                   .jitter = 0.5};  // between tries in place, while the servers are to blame or a
+                                    // retry rule says retry_here
   int in_place_tries = 5;  // infrastructure failures of one message, while the store answers a probe, that cost an
                            // attempt · 1 to 1,000
 
@@ -38,6 +39,7 @@ struct RunnerCounts {
   std::uint64_t duplicates = 0;
   std::uint64_t retrying = 0;           // routed to the retry topic
   std::uint64_t dead = 0;               // routed to the dead letters
+  std::uint64_t discarded = 0;          // given up without a letter, because a retry rule says so
   std::uint64_t settled_elsewhere = 0;  // failed here, settled by another instance
   std::uint64_t foreign = 0;            // retry records of another group, skipped
   std::uint64_t in_place_retries = 0;

@@ -20,7 +20,9 @@ struct RouterOptions {
 /// Sends a failed message to a later attempt or to the dead letters, by one MySQL transaction.
 ///
 /// Shape:   under the message's state row: the new state, failed_message or dead_letter, and the outgoing record in
-///          the outbox (due later for a retry), all in one commit. The consumer's relay sends it.
+///          the outbox (due later for a retry), all in one commit. The consumer's relay sends it. A message that a rule
+///          discards is kept in dead_letter as `discarded`, with the rule in replay_audit, and nothing is sent.
+///          What has no business key of its own (undecodable, none, another message's) is keyed by its coordinates.
 /// Threads: route() from many lanes at once; each borrows one connection.
 /// Errors:  MysqlError or InDoubtError: nothing is settled and the runner tries again, which finds what was committed.
 /// Crash:   before the commit: the message fails again. After: it is routed; a redelivery is recognised and settled.
@@ -36,6 +38,11 @@ class Router final : public consume::FailureSink {
   [[nodiscard]] consume::Routed route(const consume::Failure& failure) override;
 
  private:
+  [[nodiscard]] consume::Routed route_without_key(const consume::Failure& failure, const retry::Decision& decision);
+  [[nodiscard]] consume::Routed route(const consume::Failure& failure, const Message& message,
+                                      const ErrorSummary& error, const retry::Decision& decision);
+  void report(const consume::Failure& failure, const retry::Decision& decision, consume::Routed routed);
+
   mysql::Pool& pool_;
   RouterOptions options_;
   Metrics& metrics_;

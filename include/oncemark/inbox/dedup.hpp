@@ -9,6 +9,7 @@
 
 #include <oncemark/consume/handler.hpp>
 #include <oncemark/inbox/batch.hpp>
+#include <oncemark/inbox/effect.hpp>
 #include <oncemark/inbox/key_from.hpp>
 #include <oncemark/inbox/store.hpp>
 #include <oncemark/message/json_pointer.hpp>
@@ -62,7 +63,7 @@ struct DedupOptions {
 /// Source:  docs/guarantees.md, consumer.
 class Dedup final : public consume::Handler {
  public:
-  using Effect = std::function<void(const Message&, mysql::Transaction&)>;
+  using Effect = inbox::Effect;
 
   Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics = Metrics::none());
   Dedup(Store& store, DedupOptions options, Effect effect, Metrics& metrics = Metrics::none());

@@ -26,7 +26,8 @@ struct FailureFacts {
 /// What is done with a failed message.
 enum class Action {
   retry_later,  ///< by the retry topic, after a delay; others go on meanwhile
-  retry_here,   ///< at once and in place, before any later message of its key; nothing is written
+  retry_here,   ///< in place, alone, after a short pause (RunnerOptions::in_place); nothing is written, no attempt is
+                ///< counted; what shared its transaction has gone on without it, what came later of its key waits
   dead_letter,  ///< given up: a letter, and a record on the dead-letter topic
   discard,      ///< given up without a record: state `discarded`, and the whole message in dead_letter for the audit
 };

@@ -86,10 +86,11 @@ class CrashPoints : public ::testing::TestWithParam<std::string> {
     kafka::Admin(Stack::brokers()).create({{.name = topic_, .partitions = 2}});
     pool_.transact([&](mysql::Transaction& tx) {
       for (int i = 0; i < kMessages; ++i) {
-        const char* kind = i % 10 == 3 ? "flaky" : i % 15 == 7 ? "poison" : "plain";
+        const char* kind = i % 10 == 3 ? "flaky" : i % 15 == 7 ? "poison" : i % 15 == 11 ? "unwanted" : "plain";
         const std::string id = std::string(kind) + "-" + std::to_string(i);
         ids_.insert(id);
         if (std::string_view(kind) == "poison") poison_.insert(id);
+        if (std::string_view(kind) == "unwanted") unwanted_.insert(id);
         outbox::append(tx, {.topic = topic_, .key = "key-" + std::to_string(i % 7), .payload = "p", .id = id});
       }
     });
@@ -100,7 +101,7 @@ class CrashPoints : public ::testing::TestWithParam<std::string> {
   }
   bool is_settled() {
     return count("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'") == 0 &&
-           count("SELECT COUNT(*) FROM consumed_message WHERE state IN ('done', 'dead')") == kMessages;
+           count("SELECT COUNT(*) FROM consumed_message WHERE state IN ('done', 'dead', 'discarded')") == kMessages;
   }
   void replay_all() {
     dead_letter::Replay replay(pool_);
@@ -114,6 +115,7 @@ class CrashPoints : public ::testing::TestWithParam<std::string> {
   mysql::Pool pool_{schema_.options()};
   std::set<std::string> ids_;
   std::set<std::string> poison_;
+  std::set<std::string> unwanted_;
 };
 
 TEST_P(CrashPoints, NeitherLoseNorDoubleAnything) {
@@ -124,16 +126,20 @@ TEST_P(CrashPoints, NeitherLoseNorDoubleAnything) {
   Worker worker(schema_.name(), topic_, group_, "");
   ASSERT_TRUE(eventually(60s, [&] { return is_settled(); }));
 
-  const auto healthy = static_cast<std::int64_t>(ids_.size() - poison_.size());
+  const auto wanted = static_cast<std::int64_t>(ids_.size() - unwanted_.size());
+  const auto healthy = wanted - static_cast<std::int64_t>(poison_.size());
   const auto dead = static_cast<std::int64_t>(poison_.size());
   EXPECT_EQ(count("SELECT COUNT(*) FROM effect"), healthy) << "an effect was lost or doubled";
   EXPECT_EQ(count("SELECT COUNT(DISTINCT message_id) FROM effect"), healthy);
   EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'dead'"), dead);
   EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0);
+  const auto discarded = static_cast<std::int64_t>(unwanted_.size());
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'discarded'"), discarded);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE outcome = 'discarded'"), discarded);
 
   replay_all();
-  ASSERT_TRUE(eventually(30s, [&] { return is_settled() && count("SELECT COUNT(*) FROM effect") == kMessages; }));
-  EXPECT_EQ(count("SELECT COUNT(DISTINCT message_id) FROM effect"), kMessages);
+  ASSERT_TRUE(eventually(30s, [&] { return is_settled() && count("SELECT COUNT(*) FROM effect") == wanted; }));
+  EXPECT_EQ(count("SELECT COUNT(DISTINCT message_id) FROM effect"), wanted);
   EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'replayed'"), dead);
   EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0);
   EXPECT_EQ(worker.stop(), 0);

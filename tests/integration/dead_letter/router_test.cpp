@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/dead_letter/store.hpp>
 #include <oncemark/ledger/claim.hpp>
 #include <oncemark/ledger/transitions.hpp>
@@ -166,6 +167,184 @@ TEST_F(RouterTest, KeepsAPointerToARecordThatTheDatabaseCannotTake) {
   const auto letter = row("SELECT payload, error_text FROM dead_letter");
   EXPECT_TRUE(letter.is_null(0));
   EXPECT_THAT(letter.get<std::string>(1), ::testing::HasSubstr("record left out of this letter"));
+}
+
+TEST_F(RouterTest, WaitsAsLongAsTheHandlerSaysAndCountsTheAttempt) {
+  Message message = message_with_id("o-1");
+  const ErrorSummary busy{
+      .error_class = "retry_after", .text = "busy", .kind = ErrorKind::transient, .retry_after = 2h};
+
+  ASSERT_EQ(route(message, busy), Routed::retrying);
+  EXPECT_NEAR(row("SELECT TIMESTAMPDIFF(MICROSECOND, created_at, available_at) FROM outbox_message").get<double>(0),
+              2 * 3'600e6, 50'000);
+  ASSERT_EQ(route(message = redelivered(message), busy), Routed::retrying);
+  EXPECT_EQ(route(redelivered(message), busy), Routed::dead);  // the third and last delivery
+}
+
+TEST_F(RouterTest, DiscardsByARuleAndKeepsTheMessageForTheAudit) {
+  Router router{pool_, {.retries = {.rules = {{.errors = {"shop::*"}, .action = retry::Action::discard}}}}};
+  const Message message = message_with_id("o-1", "body");
+  const Failure unwanted{.message = message,
+                         .consumer = "shipping",
+                         .group = "ship-group",
+                         .error = {.error_class = "shop::Unwanted", .text = "no"}};
+
+  EXPECT_EQ(router.route(unwanted), Routed::discarded);
+  EXPECT_EQ(router.route(unwanted), Routed::settled);
+
+  EXPECT_EQ(row("SELECT state FROM consumed_message").get<std::string>(0), "discarded");
+  const auto letter = pool_.transact([](mysql::Transaction& tx) { return find_letter(tx, 1); });
+  ASSERT_TRUE(letter);
+  EXPECT_EQ(letter->state, LetterState::discarded);
+  EXPECT_EQ(letter->message.payload, message.payload);
+  const auto audit = row("SELECT letter_id, action, outcome, operator, reason FROM replay_audit");
+  EXPECT_EQ(audit.get<std::uint64_t>(0), letter->id);
+  EXPECT_EQ(audit.get<std::string>(1), "discard");
+  EXPECT_EQ(audit.get<std::string>(2), "discarded");
+  EXPECT_EQ(audit.get<std::string>(3), "retry policy");
+  EXPECT_EQ(audit.get<std::string>(4), "rule 0");
+  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message"), 0);
+  const auto claim = pool_.transact([&](mysql::Transaction& tx) { return ledger::claim(tx, "shipping", message); });
+  EXPECT_FALSE(claim.is_fresh);
+}
+
+TEST_F(RouterTest, DiscardsARetriedMessageWithItsFailure) {
+  Router router{pool_,
+                {.retries = {.delays = {1ms, 1ms},
+                             .rules = {{.when = [](const retry::FailureFacts& facts) { return facts.failed == 2; },
+                                        .action = retry::Action::discard}}}}};
+  const Message message = message_with_id("o-1");
+  const auto fail = [&](const Message& delivery) {
+    return router.route({.message = delivery, .consumer = "shipping", .group = "ship-group", .error = kTransient});
+  };
+
+  ASSERT_EQ(fail(message), Routed::retrying);
+  ASSERT_EQ(fail(redelivered(message)), Routed::discarded);
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'discarded' AND attempts = 2"), 1);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE first_failed_at < died_at"), 1);
+}
+
+TEST_F(RouterTest, WritesNothingWhileARuleTriesInPlace) {
+  Router router{pool_, {.retries = {.rules = {{.action = retry::Action::retry_here, .tries = 2}}}}};
+  const Message message = message_with_id("o-1");
+  const auto fail = [&](int tried_here) {
+    return router.route({.message = message,
+                         .consumer = "shipping",
+                         .group = "ship-group",
+                         .error = kTransient,
+                         .tried_here = tried_here});
+  };
+
+  EXPECT_EQ(fail(0), Routed::again);
+  EXPECT_EQ(fail(1), Routed::again);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 0);
+  EXPECT_EQ(fail(2), Routed::retrying);
+}
+
+class AgeLimitTest : public RouterTest {
+ protected:
+  /// As if the message had first failed, or been replayed, so many minutes ago.
+  void age_by(int minutes) {
+    pool_.transact([&](mysql::Transaction& tx) {
+      tx.execute("UPDATE failed_message SET first_failed_at = first_failed_at - INTERVAL ? MINUTE", minutes);
+      tx.execute("UPDATE replay_audit SET at = at - INTERVAL ? MINUTE", minutes);
+    });
+  }
+  Routed fail(const Message& message) {
+    return aging_.route({.message = message, .consumer = "shipping", .group = "ship-group", .error = kTransient});
+  }
+
+  Router aging_{pool_, {.retries = {.max_attempts = 100, .delays = {1min}, .max_age = 60min}}};
+};
+
+TEST_F(AgeLimitTest, EndsTheRetriesOfAMessageByTheTimeOfItsFirstFailure) {
+  Message message = message_with_id("o-1");  // an event of long ago, which does not count
+  ASSERT_EQ(fail(message), Routed::retrying);
+  age_by(58);
+  ASSERT_EQ(fail(message = redelivered(message)), Routed::retrying);
+  age_by(2);
+
+  EXPECT_EQ(fail(redelivered(message)), Routed::dead);
+}
+
+TEST_F(AgeLimitTest, BeginsAnewWithAReplay) {
+  const Message message = message_with_id("o-1");
+  ASSERT_EQ(fail(message), Routed::retrying);
+  age_by(600);
+  ASSERT_EQ(fail(redelivered(message)), Routed::dead);
+  Replay replay(pool_);
+  (void)replay.start({.selection = {.consumer = "shipping"}, .operator_name = "test", .reason = "fixed"});
+  (void)replay.run({}, {});
+  const Message replayed = redelivered(message);
+  ASSERT_EQ(replayed.life, 2u);
+
+  ASSERT_EQ(fail(replayed), Routed::retrying);
+  age_by(60);
+  EXPECT_EQ(fail(redelivered(replayed)), Routed::dead);
+}
+
+/// A second message with the key "order-7", and other contents.
+class KeyConflictTest : public RouterTest {
+ protected:
+  static Message message_at(std::int64_t offset, const Bytes& payload) {
+    Message message = message_with_id("m-" + std::to_string(offset), payload);
+    message.business_key = "order-7";
+    message.origin.offset = message.read_at.offset = offset;
+    return message;
+  }
+  Routed conflict(const Message& message) {
+    return route(message, {.error_class = "key_conflict", .text = "same key", .kind = ErrorKind::permanent},
+                 Stage::key);
+  }
+};
+
+TEST_F(KeyConflictTest, BecomesALetterKeyedByItsCoordinatesAndLeavesTheKeysRowAlone) {
+  ASSERT_EQ(route(message_at(1, "one"), kTransient), Routed::retrying);
+  const auto before = row("SELECT state, attempt, token, payload_hash, consumed_at FROM consumed_message");
+  const Message second = message_at(2, "other");
+
+  EXPECT_EQ(conflict(second), Routed::dead);
+  EXPECT_EQ(conflict(second), Routed::settled);  // the redelivery
+
+  const auto after =
+      row("SELECT state, attempt, token, payload_hash, consumed_at FROM consumed_message "
+          "WHERE message_key = 'order-7'");
+  for (std::size_t column = 0; column < 5; ++column) {
+    EXPECT_EQ(after.get<std::string>(column), before.get<std::string>(column));
+  }
+  const auto letter = row("SELECT identity, error_class, error_stage, error_text, payload FROM dead_letter");
+  EXPECT_EQ(letter.get<std::string>(0), coordinates_identity(second.origin, second.origin_timestamp));
+  EXPECT_EQ(letter.get<std::string>(1), "key_conflict");
+  EXPECT_EQ(letter.get<std::string>(2), "key");
+  EXPECT_THAT(letter.get<std::string>(3), ::testing::EndsWith("the first one was orders/0@1"));
+  EXPECT_EQ(letter.get<std::string>(4), "other");
+  EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 1);
+}
+
+TEST_F(KeyConflictTest, IsNoneWhenTheRecordItselfMadeTheRow) {
+  const Message message = message_at(1, "one");
+  pool_.transact([&](mysql::Transaction& tx) { (void)ledger::claim(tx, "shipping", message); });
+
+  EXPECT_EQ(conflict(message), Routed::settled);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter"), 0);
+}
+
+TEST_F(KeyConflictTest, IsDiscardedByARuleButNeverTriedAgain) {
+  const auto by = [&](retry::Action action, std::int64_t offset) {
+    Router router{pool_, {.retries = {.rules = {{.errors = {"key_conflict"}, .action = action}}}}};
+    const Message message = message_at(offset, "other");
+    return router.route({.message = message,
+                         .consumer = "shipping",
+                         .group = "ship-group",
+                         .stage = Stage::key,
+                         .error = {.error_class = "key_conflict", .text = "", .kind = ErrorKind::permanent}});
+  };
+
+  EXPECT_EQ(by(retry::Action::discard, 1), Routed::discarded);
+  EXPECT_EQ(by(retry::Action::retry_later, 2), Routed::dead);
+  EXPECT_EQ(by(retry::Action::retry_here, 3), Routed::dead);
 }
 
 TEST_F(RouterTest, NamesTheTopicsItNeeds) {

@@ -163,5 +163,46 @@ TEST_F(BadInput, RunsALetterWithoutAKeyOnceItIsReplayed) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message WHERE state = 'done' AND life = 2"), 1);
 }
 
+TEST_F(BadInput, MakesALetterOfAMessageThatTakesAnothersKeyAndRunsItOnceItIsReplayed) {
+  const inbox::DedupOptions by_order{.consumer = "shipping",
+                                     .effects = Effects::transaction,
+                                     .key_from = inbox::KeyFrom::json_pointer("/order"),
+                                     .on_key_conflict = inbox::OnKeyConflict::dead_letter,
+                                     .conflict_fields = {"/total"}};
+  send({.key = "k", .payload = R"({"order":7,"total":10,"at":"10:00"})"});
+  send({.key = "k", .payload = R"({"order":"7","total":10,"at":"10:05"})"});
+  send({.key = "k", .payload = R"({"order":7,"total":99,"at":"10:10"})"});
+  send({.key = "k", .payload = R"({"total":10})"});
+
+  consume_until([&] { return count("SELECT COUNT(*) FROM dead_letter") == 2; }, by_order);
+
+  EXPECT_EQ(row("SELECT GROUP_CONCAT(payload ORDER BY id) FROM seen").get<std::string>(0),
+            R"({"order":7,"total":10,"at":"10:00"})");
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message WHERE message_key = '7' AND state = 'done'"), 1);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE error_class = 'permanent' AND error_stage = 'key'"), 1);
+  EXPECT_EQ(row("SELECT payload FROM dead_letter WHERE error_class = 'key_conflict'").get<std::string>(0),
+            R"({"order":7,"total":99,"at":"10:10"})");
+
+  dead_letter::Replay replay(pool_);
+  (void)replay.start({.selection = {.consumer = "shipping", .error_class = "key_conflict"},
+                      .operator_name = "test",
+                      .reason = "it is another order"});
+  (void)replay.run({}, [](const dead_letter::ReplayJob&) {});
+  consume_until([&] { return count("SELECT COUNT(*) FROM dead_letter WHERE state = 'replayed'") == 1; }, by_order);
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM seen"), 2);
+}
+
+TEST_F(BadInput, RefusesSeveralTopicsWithAKeyOfTheRecords) {
+  kafka::Consumer source{{.brokers = Stack::brokers(), .group = group_, .topics = {topic_, topic_ + ".other"}}};
+  inbox::Dedup once{pool_,
+                    {.consumer = "shipping", .effects = Effects::transaction, .key_from = inbox::KeyFrom::record_key()},
+                    [](const Message&, mysql::Transaction&) {}};
+  dead_letter::Router failures{pool_};
+  consume::Runner runner{source, once, failures};
+
+  EXPECT_THROW(runner.run({}), MisuseError);
+}
+
 }  // namespace
 }  // namespace oncemark

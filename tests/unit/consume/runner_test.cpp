@@ -20,6 +20,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::record_with_id;
 using testing::ScriptedSource;
 using ::testing::UnorderedElementsAre;
@@ -32,6 +33,9 @@ class FakeHandler final : public Handler {
 
   const std::string& consumer() const override { return consumer_; }
   void prepare() override {}
+  void check_topics(const std::vector<std::string>& topics) const override {
+    if (refuses_topics_) throw MisuseError("cannot tell " + topics.front() + " from others");
+  }
   void identify(Message& message) const override {
     if (message.id == "no-key") throw PermanentError("no key");
     if (!message.has_id) throw MisuseError("no id");
@@ -52,8 +56,10 @@ class FakeHandler final : public Handler {
         const std::lock_guard lock(mutex_);
         handled_.push_back(message->id);
       } catch (...) {
-        results.push_back({.failure = std::current_exception()});
-        if (summarize_current_exception().is_infrastructure) break;
+        const ErrorSummary error = summarize_current_exception();
+        results.push_back({.failure = std::current_exception(),
+                           .stage = error.error_class == "key_conflict" ? Stage::key : Stage::handler});
+        if (error.is_infrastructure) break;
       }
     }
     return {.messages = std::move(results)};
@@ -79,6 +85,7 @@ class FakeHandler final : public Handler {
   }
   std::atomic<bool> is_reachable_{true};
   std::atomic<int> probes_{0};
+  bool refuses_topics_ = false;
 
  private:
   const std::string consumer_ = "shipping";
@@ -99,6 +106,7 @@ class FakeFailures final : public FailureSink {
   Routed route(const Failure& failure) override {
     if (refusals_-- > 0) throw UnavailableError("the database is away");
     const std::lock_guard lock(mutex_);
+    if (failure.tried_here < tries_here_) return Routed::again;
     routed_.push_back(failure.message.id + "/" + std::string(to_string(failure.stage)) + "/" +
                       failure.error.error_class);
     keys_.push_back(failure.message.business_key);
@@ -113,6 +121,7 @@ class FakeFailures final : public FailureSink {
     return keys_;
   }
   std::atomic<int> refusals_{0};
+  std::atomic<int> tries_here_{0};
 
  private:
   mutable std::mutex mutex_;
@@ -203,6 +212,71 @@ TEST(Runner, RoutesAFailureAndGoesOn) {
 
   EXPECT_THAT(failures.routed(), ElementsAre("bad/handler/permanent"));
   EXPECT_THAT(handler.handled(), ElementsAre("good"));
+}
+
+TEST(Runner, TriesInPlaceWhileTheSinkSaysSo) {
+  ScriptedSource source;
+  source.add(record_with_id("flaky", {"orders", 0, 0}, "key"));
+  source.add(record_with_id("next", {"orders", 0, 1}, "key"));
+  std::atomic<int> failures_left{2};
+  FakeHandler handler([&](const Message& message) {
+    if (message.id == "flaky" && failures_left-- > 0) throw std::runtime_error("not yet");
+  });
+  FakeFailures failures;
+  failures.tries_here_ = 2;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 2));
+  running.stop();
+
+  EXPECT_THAT(failures.routed(), IsEmpty());
+  EXPECT_THAT(handler.handled(), UnorderedElementsAre("flaky", "next"));
+  EXPECT_EQ(runner.counts().in_place_retries, 2u);
+}
+
+TEST(Runner, CountsItsTriesInPlaceUntilTheSinkRoutes) {
+  ScriptedSource source;
+  source.add(record_with_id("bad", {"orders", 0, 0}));
+  std::atomic<int> calls{0};
+  FakeHandler handler([&](const Message&) {
+    ++calls;
+    throw std::runtime_error("never");
+  });
+  FakeFailures failures;
+  failures.tries_here_ = 3;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  EXPECT_EQ(calls, 4);
+  EXPECT_THAT(failures.routed(), ElementsAre("bad/handler/std::runtime_error"));
+}
+
+TEST(Runner, PassesOnTheStageThatTheHandlerNames) {
+  ScriptedSource source;
+  source.add(record_with_id("o-1", {"orders", 0, 0}));
+  FakeHandler handler([](const Message&) { throw KeyConflictError("same key"); });
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+
+  EXPECT_THAT(failures.routed(), ElementsAre("o-1/key/key_conflict"));
+}
+
+TEST(Runner, RefusesTopicsThatTheHandlerCannotTellApart) {
+  ScriptedSource source;
+  FakeHandler handler;
+  handler.refuses_topics_ = true;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  EXPECT_THROW(runner.run({}), MisuseError);
 }
 
 TEST(Runner, TriesRoutingAgainUntilItIsRecorded) {

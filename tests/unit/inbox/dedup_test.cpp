@@ -154,6 +154,41 @@ TEST(Dedup, FindsTheContentsOfARetriedRecordToo) {
   EXPECT_EQ(retried.content_hash, fresh.content_hash);
 }
 
+TEST(Dedup, TakesAVerdictThatIsReturnedForOneThatIsThrown) {
+  MemoryStore store;
+  Dedup dedup{store, shipping(), [](const Message& message, mysql::Transaction&) {
+                if (message.id == "busy") return Verdict::retry_after(std::chrono::seconds(7), "rate limit");
+                if (message.id == "closed") return Verdict::dead_letter("the shop has closed");
+                return Verdict::done();
+              }};
+
+  EXPECT_EQ(dedup.handle(message_with_id("o-1")), Outcome::done);
+  try {
+    (void)dedup.handle(message_with_id("busy"));
+    FAIL() << "nothing was thrown";
+  } catch (const RetryAfterError& error) {
+    EXPECT_EQ(error.delay(), std::chrono::seconds(7));
+    EXPECT_STREQ(error.what(), "rate limit");
+  }
+  EXPECT_THROW((void)dedup.handle(message_with_id("closed")), DeadLetterError);
+  EXPECT_FALSE(store.is_marked("shipping", "busy"));
+}
+
+void ship(const Message&, mysql::Transaction&) {}
+
+TEST(Dedup, TakesFunctionsAsWellAsLambdas) {
+  MemoryStore store;
+  const std::function<void(const Message&, mysql::Transaction&)> function = ship;
+  int runs = 0;
+
+  EXPECT_EQ((Dedup{store, shipping(), ship}.handle(message_with_id("a"))), Outcome::done);
+  EXPECT_EQ((Dedup{store, shipping(), &ship}.handle(message_with_id("b"))), Outcome::done);
+  EXPECT_EQ((Dedup{store, shipping(), function}.handle(message_with_id("c"))), Outcome::done);
+  EXPECT_EQ((Dedup{store, shipping(), [&runs](const auto&, auto&) mutable { ++runs; }}.handle(message_with_id("d"))),
+            Outcome::done);
+  EXPECT_EQ(runs, 1);
+}
+
 TEST(Dedup, SaysAtStartWhatIsNoJsonPointer) {
   MemoryStore store;
   DedupOptions options = shipping();
