@@ -122,7 +122,11 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
     }
   }
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (first_of[i] != i) claims[i] = copy_of({.state = State::done, .payload_hash = hashes[first_of[i]]}, hashes[i]);
+    if (first_of[i] == i) continue;
+    // Compared with whoever made the row: the first of the group, or the one that this first one is a copy of.
+    const Claim& first = claims[first_of[i]];
+    const Standing made_by_first{.state = State::done, .payload_hash = hashes[first_of[i]]};
+    claims[i] = copy_of(first.is_fresh ? made_by_first : first.standing, hashes[i]);
   }
   return claims;
 }

@@ -140,6 +140,33 @@ TEST_F(ClaimTest, OfAGroupNamesTheFreshOnesInOrder) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 4);
 }
 
+TEST_F(ClaimTest, OfAGroupComparesACopyWithWhoeverMadeTheRow) {
+  ASSERT_TRUE(claim_and_commit(message_with_id("old", "A")).is_fresh);
+  const std::vector<Message> group{message_with_id("old", "B"), message_with_id("old", "A"),
+                                   message_with_id("new", "C"), message_with_id("new", "D"),
+                                   message_with_id("new", "C")};
+  const auto pointers = testing::pointers_to(group);
+
+  const auto claims = pool_.transact([&](mysql::Transaction& tx) { return claim_group(tx, "shipping", pointers); });
+
+  EXPECT_TRUE(claims[0].is_key_conflict);
+  EXPECT_FALSE(claims[1].is_key_conflict);
+  EXPECT_TRUE(claims[2].is_fresh);
+  EXPECT_TRUE(claims[3].is_key_conflict);
+  EXPECT_FALSE(claims[4].is_key_conflict);
+}
+
+TEST_F(ClaimTest, ComparesTheContentsThatTheMessageNames) {
+  Message first = message_with_id("o-1", "sent at 10:00");
+  Message again = message_with_id("o-1", "sent at 10:05");
+  first.content_hash = again.content_hash = 42;
+
+  ASSERT_TRUE(claim_and_commit(first).is_fresh);
+
+  EXPECT_FALSE(claim_and_commit(again).is_key_conflict);
+  EXPECT_EQ(standing("o-1")->payload_hash, 42u);
+}
+
 TEST_F(ClaimTest, GivenBackIsFreshForTheNext) {
   pool_.transact([&](mysql::Transaction& tx) {
     EXPECT_TRUE(claim(tx, "shipping", message_with_id("o-1")).is_fresh);
