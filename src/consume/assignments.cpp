@@ -18,6 +18,27 @@ std::shared_ptr<AssignedPartition> Assignments::start(const Position& record, st
   return found->second;
 }
 
+void Assignments::close_windows(bool is_full) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [key, partition] : partitions_) {
+    if (partition->watch_until >= 0 || !partition->tracker.committable()) continue;
+    if (is_full || partition->has_begun) partition->watch_until = partition->tracker.last_started();
+    partition->has_begun = true;
+  }
+}
+
+bool Assignments::is_window_settled(const AssignedPartition& partition) {
+  return partition.watch_until >= 0 && partition.tracker.committable() > partition.watch_until;
+}
+
+void Assignments::end_windows() {
+  has_settled_window_ = false;
+  const std::lock_guard lock(mutex_);
+  for (auto& [key, partition] : partitions_) {
+    if (partition->watch_until >= 0 && partition->committed > partition->watch_until) partition->is_watched = false;
+  }
+}
+
 void Assignments::finish(LaneItems& items) { leave(items, /*are_settled=*/true); }
 
 void Assignments::abandon(LaneItems& items) { leave(items, /*are_settled=*/false); }
@@ -33,7 +54,10 @@ void Assignments::leave(LaneItems& items, bool are_settled) {
     bytes += item.bytes;
     --partition.in_flight;
     if (partition.is_gone) continue;
-    if (are_settled) partition.tracker.finish(item.message.read_at.offset);
+    if (are_settled) {
+      partition.tracker.finish(item.message.read_at.offset);
+      if (partition.is_watched && is_window_settled(partition)) has_settled_window_ = true;
+    }
     if (partition.in_flight == 0 && partition.is_leaving) idle_.notify_all();
   }
   in_flight_.fetch_sub(left.size(), std::memory_order_relaxed);

@@ -23,6 +23,13 @@ struct AssignedPartition {
   std::size_t in_flight = 0;            // read, and neither settled nor abandoned
   bool is_gone = false;                 // what finishes now is no longer ours to count
   std::int64_t committed = -1;
+
+  // The watch against crash loops: until all that was in flight at first is settled, and the position behind it is
+  // committed, what is taken in hand is noted. Only then is each life of a crash loop sure to come further than the
+  // one before.
+  std::atomic<bool> is_watched{true};
+  bool has_begun = false;         // it had records when the window was looked at
+  std::int64_t watch_until = -1;  // last offset of the window; -1: it is still growing
 };
 
 /// The partitions that are assigned now, what of them is in flight, and how far each is settled.
@@ -31,6 +38,12 @@ struct AssignedPartition {
 class Assignments {
  public:
   void assign(const std::vector<TopicPartition>& partitions);
+  /// The first windows end with what has been read by now: because no more may be read, or because they had their time.
+  void close_windows(bool is_full);
+  /// Something of a closed window was settled last: its position should be committed soon.
+  [[nodiscard]] bool has_settled_window() const noexcept { return has_settled_window_; }
+  /// Positions were committed: windows below them are over.
+  void end_windows();
   /// A record was read; null when its partition is not assigned (any more): the record must be dropped.
   [[nodiscard]] std::shared_ptr<AssignedPartition> start(const Position& record, std::size_t bytes);
   /// These are settled. The list is emptied.
@@ -55,6 +68,7 @@ class Assignments {
 
  private:
   void leave(LaneItems& items, bool are_settled);
+  [[nodiscard]] static bool is_window_settled(const AssignedPartition& partition);
   static void take(const TopicPartition& key, AssignedPartition& partition, std::vector<Position>& out);
 
   mutable std::mutex mutex_;
@@ -62,6 +76,7 @@ class Assignments {
   std::map<TopicPartition, std::shared_ptr<AssignedPartition>> partitions_;  // guarded by mutex_
   std::atomic<std::size_t> in_flight_{0};
   std::atomic<std::size_t> in_flight_bytes_{0};
+  std::atomic<bool> has_settled_window_{false};
 };
 
 }  // namespace oncemark::consume

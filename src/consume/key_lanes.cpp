@@ -77,8 +77,18 @@ void KeyLanes::hold(bool is_held) {
   {
     const std::lock_guard lock(mutex_);
     is_held_ = is_held;
+    may_one_pass_ = false;
   }
   if (!is_held) wake_.notify_all();
+}
+
+void KeyLanes::let_one_through() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!is_held_) return;
+    may_one_pass_ = true;
+  }
+  wake_.notify_all();
 }
 
 void KeyLanes::stop() {
@@ -104,7 +114,11 @@ void KeyLanes::run(std::size_t worker, const std::stop_token& stop) {
           wake_.wait_until(lock, stop, until, ready);
         }
         if (stop.stop_requested()) return;
-        if (can_take()) taken = take(limit);
+        if (!can_take()) continue;
+        taken = take(is_held_ ? 1 : limit);
+        if (!is_held_ || taken.items.empty()) continue;
+        may_one_pass_ = false;
+        taken.items.front().is_probe = true;
       }
     }
     LaneItems items = std::move(taken.items);
@@ -201,7 +215,7 @@ void KeyLanes::wake_rested() {
   }
 }
 
-bool KeyLanes::can_take() const { return !is_held_ && (!ready_.empty() || can_take_single()); }
+bool KeyLanes::can_take() const { return (!is_held_ || may_one_pass_) && (!ready_.empty() || can_take_single()); }
 
 bool KeyLanes::can_take_single() const { return !singles_.empty() && running_singles_ < max_singles_; }
 

@@ -22,6 +22,9 @@ constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap
 // What a probe has shown holds for so long, so that many failures at once are not as many connections.
 constexpr milliseconds kProbeHolds{200};
 
+// So often a message may be in hand when the process ends.
+constexpr std::uint32_t kCrashLoopAfter = 3;
+
 constexpr std::array<const char*, 6> kEndingNames{"done", "duplicate", "retrying",
                                                   "dead", "discarded", "settled_elsewhere"};
 
@@ -41,11 +44,17 @@ ErrorSummary summarize(const std::exception_ptr& failure) {
   }
 }
 
+/// UnavailableError of the user's, not a client library's.
+bool is_said_by_handler(const ErrorSummary& error) {
+  return error.kind == ErrorKind::unavailable && error.error_class == to_string(ErrorKind::unavailable);
+}
+
 }  // namespace
 
 LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, const RunnerOptions& options,
                    Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
-                   std::function<void()> on_outage)
+                   std::function<void()> on_outage, std::function<void(bool)> hold,
+                   std::function<void()> let_one_through)
     : handler_(handler),
       failures_(failures),
       group_(std::move(group)),
@@ -54,24 +63,50 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
       metrics_(metrics),
       on_fatal_(std::move(on_fatal)),
       on_outage_(std::move(on_outage)),
-      workers_(options.workers, Worker{.size = GroupSize(options.max_group)}) {}
+      workers_(options.workers, Worker{.size = GroupSize(options.max_group)}),
+      flood_(options.breaker, handler.consumer(), metrics, std::move(hold), std::move(let_one_through)) {}
 
-LaneItems LaneWork::run(std::size_t worker, LaneItems items, const std::stop_token& stop) {
+LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_token& stop) {
+  Worker& worker = workers_[number];
+  worker.shown = FloodGuard::Probe::proved_nothing;
+  const bool is_probe = items.front().is_probe;
+  items.front().is_probe = false;
   give_up(items, stop);
-  if (items.empty()) return {};
-  LaneItems left = items.front().error ? route(std::move(items)) : handle(workers_[worker], std::move(items));
+  LaneItems left;
+  if (!items.empty()) left = items.front().error ? route(std::move(items)) : handle(worker, std::move(items));
   give_up(left, stop);
+  if (is_probe) flood_.probe_ended(worker.shown);
   return left;
 }
 
 LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
-  std::vector<const Message*> group;
-  group.reserve(items.size());
-  for (const LaneItem& item : items) group.push_back(&item.message);
-
+  LaneItems later;
+  Handled handled;
+  std::exception_ptr failure;  // of the note
   const auto begin = steady_clock::now();
-  const Handled handled = handler_.handle(group);
-  if (handled.failure) return group_failed(worker, std::move(items), handled.failure);
+  {
+    const Quiet::Inside inside(quiet_, items.front().is_suspect ? Quiet::Company::nobody : Quiet::Company::others);
+    try {
+      later = note(items);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    if (items.empty()) return later;
+    if (!failure && !items.front().error) {
+      std::vector<const Message*> group;
+      group.reserve(items.size());
+      for (const LaneItem& item : items) group.push_back(&item.message);
+      handled = handler_.handle(group);
+    }
+  }
+  if (items.front().error) return route(std::move(items));  // a crash loop
+  if (failure && items.size() == 1) return try_again(std::move(items), failure);
+  if (failure) return group_failed(worker, std::move(items), failure);
+  if (handled.failure) {
+    LaneItems left = group_failed(worker, std::move(items), handled.failure);
+    append(left, std::move(later));
+    return left;
+  }
   worker.lost_races = 0;
   const auto took = steady_clock::now() - begin;
 
@@ -85,17 +120,83 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     append(ending, take_first(items));
     if (settled.failure) failures.push_back(settled);
   }
+  count_for_flood(done, failed, failures);
+  if (!done.empty()) worker.shown = FloodGuard::Probe::succeeded;
+  if (!failed.empty()) worker.shown = FloodGuard::Probe::failed;
   settle(done, kDone);
   settle(duplicates, kDuplicate);
+  LaneItems left;
   if (failed.empty()) {
     worker.size.succeeded(handled.messages.size(), took);
-    return items;
+  } else {
+    worker.size.failed();
+    for (const Settled& failure : failures) append(left, message_failed(take_first(failed), failure));
   }
-  worker.size.failed();
-  LaneItems left;
-  for (const Settled& failure : failures) append(left, message_failed(take_first(failed), failure));
   append(left, std::move(items));  // not tried: behind what holds them up
+  append(left, std::move(later));
   return left;
+}
+
+/// While the first window of a partition lasts, what is taken in hand is noted. Returns what must not be handled now:
+/// from the first that has to go alone on.
+LaneItems LaneWork::note(LaneItems& items) {
+  if (items.front().is_suspect) {
+    if (items.front().message.suspect_tries == 0) note_alone(items.front());
+    return {};
+  }
+  std::vector<LaneItem*> unnoted;
+  std::vector<const Message*> messages;
+  for (LaneItem& item : items) {
+    if (item.message.suspect_tries > 0 || !item.partition->is_watched.load(std::memory_order_relaxed)) continue;
+    unnoted.push_back(&item);
+    messages.push_back(&item.message);
+  }
+  if (unnoted.empty()) return {};
+  const std::vector<std::uint32_t> tries = handler_.note(messages);
+  if (tries.empty()) return {};  // no watch is kept
+  noted_.fetch_add(tries.size(), std::memory_order_relaxed);
+  for (std::size_t i = 0; i < tries.size(); ++i) {
+    unnoted[i]->message.suspect_tries = tries[i];
+    if (tries[i] == 0) unnoted[i]->is_suspect = unnoted[i]->is_alone = true;
+  }
+  LaneItems later;
+  const auto suspect = std::ranges::find_if(items, [](const LaneItem& item) { return item.is_suspect; });
+  later.splice(later.end(), items, suspect, items.end());
+  return later;
+}
+
+/// Nothing else is running now: if the process dies, it is this message.
+void LaneWork::note_alone(LaneItem& suspect) {
+  const std::uint32_t tries = handler_.note_alone(suspect.message);
+  noted_.fetch_add(1, std::memory_order_relaxed);
+  suspect.message.suspect_tries = tries;
+  if (tries <= kCrashLoopAfter) {
+    log(LogLevel::warn,
+        "processes ended while this message was in hand; it is handled alone, to see whether it is to blame",
+        {{"consumer", handler_.consumer()}, {"record", suspect.message.read_at.str()}, {"tries", tries}});
+    return;
+  }
+  crash_loops_.fetch_add(1, std::memory_order_relaxed);
+  suspect.error = ErrorSummary{.error_class = "crash_loop",
+                               .text = "the process ended " + std::to_string(tries - 1) +
+                                       " times in a row with this message in hand, the last time with nothing else; "
+                                       "it was not handled again",
+                               .kind = ErrorKind::permanent};
+}
+
+/// All of a group are counted before any of them is routed.
+void LaneWork::count_for_flood(const LaneItems& done, const LaneItems& failed, std::span<const Settled> failures) {
+  if (!done.empty()) {
+    flood_.succeeded(static_cast<std::size_t>(
+        std::ranges::count_if(done, [](const LaneItem& item) { return !item.message.from_retry_topic; })));
+  }
+  auto settled = failures.begin();
+  for (const LaneItem& item : failed) {
+    const ErrorSummary error = summarize((settled++)->failure);
+    if (error.is_infrastructure || error.kind == ErrorKind::misuse || item.message.from_retry_topic) continue;
+    const Message& message = item.message;
+    (void)flood_.failed(error.error_class, message.key.is_null() ? message.business_key : message.key.view());
+  }
 }
 
 /// Nothing of the group was settled. A lost race is answered by less at a time; when the server answers and yet
@@ -104,10 +205,11 @@ LaneItems LaneWork::group_failed(Worker& worker, LaneItems items, const std::exc
   const ErrorSummary error = summarize(failure);
   if (error.kind == ErrorKind::misuse) {
     on_fatal_(failure);
-    assignments_.abandon(items);
+    abandon(items);
     return {};
   }
   worker.size.failed();
+  if (!error.is_contention) worker.shown = FloodGuard::Probe::failed;
   note_retry(items.front(), error);
   if (error.is_contention) {
     const auto pause = delay_after(kAfterLostRace, ++worker.lost_races, random_token());
@@ -124,10 +226,11 @@ LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled) {
   ErrorSummary error = summarize(settled.failure);
   if (error.kind == ErrorKind::misuse) {
     on_fatal_(settled.failure);
-    assignments_.abandon(item);
+    abandon(item);
     return {};
   }
   if (error.is_infrastructure && !costs_an_attempt(item.front(), error)) return rest(std::move(item), error);
+  if (flood_.is_open()) return rest(std::move(item), error);
   item.front().stage = settled.stage;
   item.front().error = std::move(error);
   return route(std::move(item));
@@ -144,10 +247,17 @@ bool LaneWork::costs_an_attempt(LaneItem& item, const ErrorSummary& error) {
   }
   if (item.tries++ == 0) item.first_try = now;
   if (item.tries < options_.in_place_tries) return false;
-  return !error.is_contention || now - item.first_try >= kLongestRace;
+  if (error.is_contention) return now - item.first_try >= kLongestRace;
+  if (!is_said_by_handler(error) || flood_.has_succeeded_since(item.first_try)) return true;
+  // What the handler needs is down, and not for this message only. When another one succeeds and this one then still
+  // fails as often, it was for this one.
+  item.tries = 1;
+  flood_.open(error.error_class);
+  return false;
 }
 
 LaneItems LaneWork::route(LaneItems item) {
+  if (flood_.is_open()) return rest(std::move(item), *item.front().error);
   std::exception_ptr failure;
   try {
     const LaneItem& failed = item.front();
@@ -176,10 +286,15 @@ LaneItems LaneWork::route(LaneItems item) {
   } catch (...) {
     failure = std::current_exception();
   }
+  return try_again(std::move(item), failure);
+}
+
+/// It was not the handler that failed, but what we do about a message.
+LaneItems LaneWork::try_again(LaneItems item, const std::exception_ptr& failure) {
   const ErrorSummary trouble = summarize(failure);
   if (trouble.kind == ErrorKind::misuse) {
     on_fatal_(failure);
-    assignments_.abandon(item);
+    abandon(item);
     return {};
   }
   ++item.front().tries;
@@ -241,7 +356,16 @@ void LaneWork::give_up(LaneItems& items, const std::stop_token& stop) {
     }
     item = next;
   }
-  assignments_.abandon(unwanted);
+  abandon(unwanted);
+}
+
+void LaneWork::abandon(LaneItems& items) {
+  std::vector<const Message*> noted;
+  for (const LaneItem& item : items) {
+    if (item.message.suspect_tries > 0) noted.push_back(&item.message);
+  }
+  if (!noted.empty()) handler_.withdraw(noted);
+  assignments_.abandon(items);
 }
 
 bool LaneWork::is_store_reachable() {
@@ -263,7 +387,11 @@ RunnerCounts LaneWork::counts() const {
           .dead = read(settled_[kDead]),
           .discarded = read(settled_[kDiscarded]),
           .settled_elsewhere = read(settled_[kSettledElsewhere]),
-          .in_place_retries = read(in_place_retries_)};
+          .in_place_retries = read(in_place_retries_),
+          .noted = read(noted_),
+          .crash_loops = read(crash_loops_),
+          .breaker_opened = flood_.times_opened(),
+          .probes = flood_.probes()};
 }
 
 }  // namespace oncemark::consume

@@ -14,6 +14,8 @@
 #include <oncemark/consume/runner.hpp>
 
 #include "consume/assignments.hpp"
+#include "consume/flood_guard.hpp"
+#include "consume/quiet.hpp"
 #include "consume/slow_lanes.hpp"
 
 namespace oncemark::consume {
@@ -27,27 +29,36 @@ class LaneWork {
  public:
   LaneWork(Handler& handler, FailureSink& failures, std::string group, const RunnerOptions& options,
            Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
-           std::function<void()> on_outage);
+           std::function<void()> on_outage, std::function<void(bool)> hold, std::function<void()> let_one_through);
 
   /// Returns what goes back to its lane.
   [[nodiscard]] LaneItems run(std::size_t worker, LaneItems items, const std::stop_token& stop);
   /// How many messages the worker should take next.
   [[nodiscard]] std::size_t limit(std::size_t worker) const { return workers_[worker].size.limit(); }
   [[nodiscard]] bool is_slow(std::uint64_t lane) const { return slow_.contains(lane); }
+  /// Leaves them unsettled, and takes back what was noted about them. The list is emptied.
+  void abandon(LaneItems& items);
+  /// Lets nothing more through. The lanes may go.
+  void stop() { flood_.stop(); }
   [[nodiscard]] RunnerCounts counts() const;
 
  private:
   struct Worker {
     GroupSize size;
-    int lost_races = 0;  // groups in a row that lost a lock
+    int lost_races = 0;                                           // groups in a row that lost a lock
+    FloodGuard::Probe shown = FloodGuard::Probe::proved_nothing;  // by what it handled last
   };
   enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kDead, kDiscarded, kSettledElsewhere, kEndings };
 
   [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
+  [[nodiscard]] LaneItems note(LaneItems& items);
+  void note_alone(LaneItem& suspect);
+  void count_for_flood(const LaneItems& done, const LaneItems& failed, std::span<const Settled> failures);
   [[nodiscard]] LaneItems group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure);
   [[nodiscard]] LaneItems message_failed(LaneItems item, const Settled& settled);
   [[nodiscard]] LaneItems route(LaneItems item);
   [[nodiscard]] LaneItems again(LaneItems item);
+  [[nodiscard]] LaneItems try_again(LaneItems item, const std::exception_ptr& failure);
   [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);
   [[nodiscard]] bool costs_an_attempt(LaneItem& item, const ErrorSummary& error);
   void note_time(const LaneItem& item, std::chrono::nanoseconds took);
@@ -66,12 +77,16 @@ class LaneWork {
   std::function<void()> on_outage_;
   std::vector<Worker> workers_;  // each touched by its own thread only
   SlowLanes slow_;
+  Quiet quiet_;
+  FloodGuard flood_;
 
   std::mutex probe_mutex_;
   SteadyTime reachable_at_{};  // guarded by probe_mutex_
 
   std::array<std::atomic<std::uint64_t>, kEndings> settled_{};
   std::atomic<std::uint64_t> in_place_retries_{0};
+  std::atomic<std::uint64_t> noted_{0};
+  std::atomic<std::uint64_t> crash_loops_{0};
 };
 
 }  // namespace oncemark::consume

@@ -1,6 +1,9 @@
 #include <oncemark/consume/runner.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -50,6 +53,7 @@ void RunnerOptions::validate() const {
   require(in_place_tries >= 1 && in_place_tries <= 1'000, "in_place_tries", std::to_string(in_place_tries),
           "1 to 1,000");
   in_place.validate();
+  breaker.validate();
 }
 
 /// One run of the runner: the thread that polls, and what the lanes share with it.
@@ -63,7 +67,8 @@ class Runner::Engine final : public RebalanceListener {
         metrics_(metrics),
         work_(
             handler, failures, source.group(), options_, assignments_, metrics,
-            [this](std::exception_ptr error) { fail(std::move(error)); }, [this] { outage_->begin(); }) {
+            [this](std::exception_ptr error) { fail(std::move(error)); }, [this] { outage_->begin(); },
+            [this](bool is_open) { hold(kFlood, is_open); }, [this] { lanes_->let_one_through(); }) {
     options_.validate();
   }
 
@@ -74,6 +79,8 @@ class Runner::Engine final : public RebalanceListener {
   void revoked(const std::vector<TopicPartition>& partitions, bool lost) override;
 
  private:
+  enum Holder : std::size_t { kOutage, kFlood, kHolders };
+  void hold(Holder holder, bool is_held);
   void poll_until_stopped(const std::stop_token& stop);
   [[nodiscard]] bool has_room();
   void accept(std::vector<Record> records);
@@ -96,6 +103,8 @@ class Runner::Engine final : public RebalanceListener {
   std::unique_ptr<KeyLanes> lanes_;
   std::unique_ptr<Outage> outage_;  // while run() runs; it holds the lanes
   bool is_full_ = false;
+  std::mutex hold_mutex_;
+  std::array<bool, kHolders> holds_{};  // guarded by hold_mutex_
   std::atomic<std::uint64_t> foreign_{0};
 
   mutable std::mutex mutex_;
@@ -116,7 +125,7 @@ void Runner::Engine::run(std::stop_token stop) {
       [this](std::size_t worker, LaneItems items, const std::stop_token& worker_stop) {
         return work_.run(worker, std::move(items), worker_stop);
       });
-  outage_ = std::make_unique<Outage>(handler_, options_.in_place, [this](bool is_on) { lanes_->hold(is_on); });
+  outage_ = std::make_unique<Outage>(handler_, options_.in_place, [this](bool is_on) { hold(kOutage, is_on); });
   try {
     source_.subscribe(needs, *this);
     poll_until_stopped(stop);
@@ -129,17 +138,28 @@ void Runner::Engine::run(std::stop_token stop) {
     fail(std::current_exception());
   }
   lanes_->stop();
+  work_.stop();
   if (const auto error = fatal_error()) std::rethrow_exception(error);
+}
+
+void Runner::Engine::hold(Holder holder, bool is_held) {
+  const std::lock_guard lock(hold_mutex_);
+  holds_[holder] = is_held;
+  lanes_->hold(std::ranges::any_of(holds_, std::identity()));
 }
 
 void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
   auto next_commit = std::chrono::steady_clock::now() + options_.commit_interval;
   while (!stop.stop_requested() && !has_failed_.load(std::memory_order_acquire)) {
-    accept(source_.poll(kPollWait, has_room() ? kPollRecords : 0));
+    const bool may_read = has_room();
+    if (!may_read) assignments_.close_windows(/*is_full=*/true);
+    accept(source_.poll(kPollWait, may_read ? kPollRecords : 0));
     const auto now = std::chrono::steady_clock::now();
-    if (now < next_commit) continue;
+    if (now < next_commit && !assignments_.has_settled_window()) continue;
     next_commit = now + options_.commit_interval;
+    assignments_.close_windows(/*is_full=*/false);
     commit(assignments_.take_committable());
+    assignments_.end_windows();
     metrics_.gauge(metric::kInFlight, {{"consumer", handler_.consumer()}},
                    static_cast<double>(assignments_.in_flight()));
   }
@@ -266,7 +286,7 @@ void Runner::Engine::revoked(const std::vector<TopicPartition>& partitions, bool
   while (true) {
     LaneItems unwanted = lanes_->take_back(
         [&](const LaneItem& item) { return leaving.contains(item.message.read_at.topic_partition()); });
-    assignments_.abandon(unwanted);
+    work_.abandon(unwanted);
     // A worker may just have given something back that rests now: look again now and then.
     if (assignments_.wait_until_idle(partitions, kDrainSlice)) break;
     if (std::chrono::steady_clock::now() < deadline) continue;

@@ -113,6 +113,7 @@ const std::vector<std::string>& names() {
       "dedup.after_claim",   "dedup.after_commit",   "dedup.after_handler",        "relay.after_ack",
       "relay.after_mark",    "relay.after_send",     "replay.after_commit",        "replay.before_commit",
       "router.after_commit", "router.before_commit", "runner.after_offset_commit", "runner.before_offset_commit",
+      "suspects.after_note",
   };
   return sorted;
 }

@@ -7,6 +7,7 @@
 #include <oncemark/core/id.hpp>
 #include <oncemark/dead_letter/envelope.hpp>
 #include <oncemark/dead_letter/store.hpp>
+#include <oncemark/ledger/suspects.hpp>
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/codec.hpp>
 #include <oncemark/message/names.hpp>
@@ -43,6 +44,7 @@ class Routing {
     const Failure& failure = case_.failure;
     const Message& message = case_.message;
     const auto standing = ledger::fail(tx, failure.consumer, message, next_state());
+    if (message.suspect_tries > 0) ledger::clear_suspects(tx, failure.consumer, std::span(&message.read_at, 1));
     if (!standing) return Routed::settled;
 
     envelope_ = {.group = std::string(failure.group),

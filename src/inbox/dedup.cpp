@@ -80,6 +80,20 @@ void Dedup::check_topics(const std::vector<std::string>& topics) const {
 
 bool Dedup::is_reachable() noexcept { return store_.is_reachable(); }
 
+std::vector<std::uint32_t> Dedup::note(Group messages) { return store_.note(options_.consumer, messages); }
+
+std::uint32_t Dedup::note_alone(const Message& message) { return store_.note_alone(options_.consumer, message); }
+
+void Dedup::withdraw(Group messages) noexcept {
+  try {
+    store_.withdraw(options_.consumer, messages);
+  } catch (...) {
+    // They err by one try: a message is handled alone a little earlier.
+    log(LogLevel::info, "messages that were not handled stay noted as suspects",
+        {{"consumer", options_.consumer}, {"text", summarize_current_exception().text}});
+  }
+}
+
 void Dedup::identify(Message& message) const {
   if (!conflict_fields_.empty()) message.content_hash = json_hash(message.payload, conflict_fields_);
   // On the group's own retry topic the key came with the record: it names the row that waits, whatever key_from

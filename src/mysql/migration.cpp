@@ -27,9 +27,9 @@ std::vector<Migration> load() {
   std::vector<Migration> loaded;
   for (const SchemaFile& file : schema_files()) loaded.push_back(parse_migration(file.name, file.text));
   std::sort(loaded.begin(), loaded.end(), [](const auto& a, const auto& b) { return a.version < b.version; });
-  for (std::size_t i = 0; i < loaded.size(); ++i) {
-    if (loaded[i].version != static_cast<int>(i) + 1) {
-      throw MisuseError("schema file " + loaded[i].name + ": versions must run from 1 without gaps");
+  for (std::size_t i = 1; i < loaded.size(); ++i) {
+    if (loaded[i].version == loaded[i - 1].version) {
+      throw MisuseError("schema files " + loaded[i - 1].name + " and " + loaded[i].name + " have the same version");
     }
   }
   return loaded;

@@ -226,7 +226,11 @@ std::unique_ptr<Connection> Pool::connect(std::chrono::seconds wait_timeout) con
 
 bool Pool::is_reachable() const noexcept {
   try {
-    return connect(state_->options.wait_timeout)->ping();
+    // A server that was demoted still answers a ping.
+    const auto connection = connect(state_->options.wait_timeout);
+    connection->control("START TRANSACTION READ WRITE");
+    connection->control("ROLLBACK");
+    return true;
   } catch (...) {
     return false;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <span>
 #include <string>
@@ -55,6 +56,18 @@ class Handler {
   [[nodiscard]] virtual Handled handle(std::span<const Message* const> group) = 0;
   /// Whether the store that handle() needs answers on a fresh connection: tells an outage from a message's fault.
   [[nodiscard]] virtual bool is_reachable() noexcept = 0;
+
+  // The watch against crash loops. A handler with a store keeps notes there; one without keeps none, and a message
+  // that ends the process is then delivered again for ever.
+
+  /// Notes, before they are handled, that these messages are in hand: if the process dies, the next one knows. For
+  /// each its tries, this one included; 0: not noted, it has to be handled alone, after note_alone(). Empty: no watch
+  /// is kept. handle() clears the notes of what it settles.
+  [[nodiscard]] virtual std::vector<std::uint32_t> note(std::span<const Message* const>) { return {}; }
+  /// The same for a message that will be handled with nothing beside it. Past 3 tries it must not be handled.
+  [[nodiscard]] virtual std::uint32_t note_alone(const Message&) { return 1; }
+  /// Takes notes back: these were not settled, but the process is alive.
+  virtual void withdraw(std::span<const Message* const>) noexcept {}
 };
 
 }  // namespace oncemark::consume

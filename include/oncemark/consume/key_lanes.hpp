@@ -37,6 +37,8 @@ struct LaneItem {
   int tried_here = 0;                                 // tries in place that a retry rule asked for
   SteadyTime not_before = {};                         // it rests until then, and its key with it
   bool is_alone = false;                              // never in a group: only then is its failure its own
+  bool is_suspect = false;                            // processes died with it in hand: handled with nothing beside it
+  bool is_probe = false;                              // let through while the lanes are held
 };
 
 /// Items change hands without being copied or moved.
@@ -71,6 +73,8 @@ class KeyLanes {
   [[nodiscard]] LaneItems take_back(const std::function<bool(const LaneItem&)>& condition);
   /// While held, workers finish what they run and take nothing more.
   void hold(bool is_held);
+  /// While held: one item, the next that is ready, may be taken, marked is_probe.
+  void let_one_through();
   /// Asks the workers to stop after what they are running, and joins them. What waits stays.
   void stop();
 
@@ -114,6 +118,7 @@ class KeyLanes {
   std::uint64_t sequence_ = 0;
   std::size_t running_singles_ = 0;
   bool is_held_ = false;
+  bool may_one_pass_ = false;  // though held
   std::vector<std::jthread> workers_;
 };
 

@@ -19,6 +19,8 @@ class OffsetTracker {
   void finish(std::int64_t offset);
   /// Nothing before the first start().
   [[nodiscard]] std::optional<std::int64_t> committable() const noexcept;
+  /// The highest offset that was started; -1 when there is none.
+  [[nodiscard]] std::int64_t last_started() const noexcept { return next_ < 0 ? -1 : next_ - 1; }
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
  private:

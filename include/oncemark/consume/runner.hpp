@@ -6,6 +6,7 @@
 #include <memory>
 #include <stop_token>
 
+#include <oncemark/consume/breaker.hpp>
 #include <oncemark/consume/failure.hpp>
 #include <oncemark/consume/handler.hpp>
 #include <oncemark/core/backoff.hpp>
@@ -28,8 +29,9 @@ struct RunnerOptions {
                    .cap = std::chrono::milliseconds(5'000),
                    .jitter = 0.5};  // between tries in place, while the servers are to blame or a
                                     // retry rule says retry_here
-  int in_place_tries = 5;  // infrastructure failures of one message, while the store answers a probe, that cost an
-                           // attempt · 1 to 1,000
+  int in_place_tries = 5;       // infrastructure failures of one message, while the store answers a probe, that cost an
+                                // attempt · 1 to 1,000
+  BreakerOptions breaker = {};  // when many keys fail alike, stop and try one message at a time
 
   void validate() const;
 };
@@ -43,6 +45,10 @@ struct RunnerCounts {
   std::uint64_t settled_elsewhere = 0;  // failed here, settled by another instance
   std::uint64_t foreign = 0;            // retry records of another group, skipped
   std::uint64_t in_place_retries = 0;
+  std::uint64_t noted = 0;           // written to suspect_message before they were handled
+  std::uint64_t crash_loops = 0;     // of the dead: not handled any more, because processes died of them
+  std::uint64_t breaker_opened = 0;  // times the flow was stopped because many failed alike
+  std::uint64_t probes = 0;          // messages let through meanwhile
 };
 
 /// Reads records, hands them to lanes, routes failures, and commits positions only past settled records.

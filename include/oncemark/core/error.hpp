@@ -84,7 +84,9 @@ class KeyConflictError final : public PermanentError {
   [[nodiscard]] std::string error_class() const override { return "key_conflict"; }
 };
 
-/// Thrown by a handler: something it depends on is down. The message is tried again in place; no attempt is counted.
+/// Thrown by a handler: something it depends on is down. The message is tried again in place; no attempt is counted,
+/// unless it fails again and again while others succeed. While none succeeds, the runner stops the flow and tries one
+/// message now and then.
 class UnavailableError : public Error {
  public:
   explicit UnavailableError(const std::string& text) : Error(ErrorKind::unavailable, text) {}

@@ -32,6 +32,11 @@ class BatchDedup final : public consume::Handler {
   void identify(Message& message) const override { dedup_.identify(message); }
   [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override { return dedup_.handle(group); }
   [[nodiscard]] bool is_reachable() noexcept override { return dedup_.is_reachable(); }
+  [[nodiscard]] std::vector<std::uint32_t> note(std::span<const Message* const> messages) override {
+    return dedup_.note(messages);
+  }
+  [[nodiscard]] std::uint32_t note_alone(const Message& message) override { return dedup_.note_alone(message); }
+  void withdraw(std::span<const Message* const> messages) noexcept override { dedup_.withdraw(messages); }
 
  private:
   Dedup dedup_;

@@ -78,6 +78,9 @@ class Dedup final : public consume::Handler {
   void identify(Message& message) const override;
   [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override;
   [[nodiscard]] bool is_reachable() noexcept override;
+  [[nodiscard]] std::vector<std::uint32_t> note(std::span<const Message* const> messages) override;
+  [[nodiscard]] std::uint32_t note_alone(const Message& message) override;
+  void withdraw(std::span<const Message* const> messages) noexcept override;
 
  private:
   friend class BatchDedup;

@@ -18,6 +18,10 @@ class MysqlStore final : public Store {
   std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
                                     const Effects& effects) override;
   [[nodiscard]] bool is_reachable() noexcept override;
+  [[nodiscard]] std::vector<std::uint32_t> note(const std::string& consumer,
+                                                std::span<const Message* const> messages) override;
+  [[nodiscard]] std::uint32_t note_alone(const std::string& consumer, const Message& message) override;
+  void withdraw(const std::string& consumer, std::span<const Message* const> messages) override;
 
  private:
   mysql::Pool& pool_;

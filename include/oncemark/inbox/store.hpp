@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -29,6 +30,17 @@ class Store {
   virtual std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
                                             const Effects& effects) = 0;
   [[nodiscard]] virtual bool is_reachable() noexcept = 0;
+
+  /// Notes of messages in hand, as consume::Handler describes them. settle() clears those of what it settles (their
+  /// suspect_tries are above 0) in its transaction. A store that dies with its process keeps none.
+  [[nodiscard]] virtual std::vector<std::uint32_t> note(const std::string& /*consumer*/,
+                                                        std::span<const Message* const> /*messages*/) {
+    return {};
+  }
+  [[nodiscard]] virtual std::uint32_t note_alone(const std::string& /*consumer*/, const Message& /*message*/) {
+    return 1;
+  }
+  virtual void withdraw(const std::string& /*consumer*/, std::span<const Message* const> /*messages*/) {}
 };
 
 }  // namespace oncemark::inbox

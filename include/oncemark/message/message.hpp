@@ -42,6 +42,8 @@ struct Message {
   bool from_retry_topic = false;                   // om-life and om-attempt were believed
   bool has_id = true;                              // false: `id` was made from the coordinates
   std::optional<std::uint64_t> content_hash = {};  // tells it from others with its key · default: of the payload
+  std::uint32_t suspect_tries = 0;  // above 0: noted as in hand, this being the so-manieth time in a row that nothing
+                                    // came of it; whoever settles the message clears the note
 };
 
 }  // namespace oncemark

@@ -110,7 +110,8 @@ class Pool final {
   /// A connection outside the pool, with its own idle limit: for locks that are held for long (a relay's lease).
   [[nodiscard]] std::unique_ptr<Connection> connect(std::chrono::seconds wait_timeout) const;
 
-  /// Whether a fresh connection can be made and answers: tells a server that is down from one bad statement.
+  /// Whether a fresh connection can be made and may write: tells a server that is down, full or read-only from one bad
+  /// statement.
   [[nodiscard]] bool is_reachable() const noexcept;
 
   [[nodiscard]] const PoolOptions& options() const noexcept;

@@ -352,13 +352,20 @@ TEST(Runner, LetsASlowKeyWaitForItselfOnly) {
   running.stop();
 }
 
+/// As from a client library, for a handler that outlasts wait_timeout.
+class LostConnection final : public Error {
+ public:
+  LostConnection() : Error(ErrorKind::unavailable, "lost the connection") {}
+  std::string error_class() const override { return "mysql.2006"; }
+};
+
 TEST(Runner, CountsAnAttemptWhenOnlyThisMessageKeepsFailing) {
   ScriptedSource source;
   source.add(record_with_id("m", {"orders", 0, 0}));
   std::atomic<int> calls{0};
   FakeHandler handler([&](const Message&) {
     ++calls;
-    throw UnavailableError("outlasts wait_timeout");
+    throw LostConnection();
   });
   FakeFailures failures;
   Runner runner(source, handler, failures, quick());
@@ -368,7 +375,7 @@ TEST(Runner, CountsAnAttemptWhenOnlyThisMessageKeepsFailing) {
   running.stop();
 
   EXPECT_EQ(calls, 5);
-  EXPECT_THAT(failures.routed(), ElementsAre("m/handler/unavailable"));
+  EXPECT_THAT(failures.routed(), ElementsAre("m/handler/mysql.2006"));
 }
 
 TEST(Runner, StopsOnMisuseAndSettlesNothingForIt) {

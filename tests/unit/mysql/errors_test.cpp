@@ -48,7 +48,7 @@ TEST(MysqlError, LeavesTheTransactionAliveAfterAFailedStatement) {
 }
 
 TEST(MysqlError, CountsNoAttemptForALostRaceOrAServerThatIsDown) {
-  for (const int code : {1205, 1213, 1020, 3572, 2002, 2006, 2013, 1040, 1290, 1836}) {
+  for (const int code : {1205, 1213, 1020, 3572, 1040, 1203, 1053, 1290, 1836, 2002, 2003, 2006, 2013, 4031}) {
     EXPECT_TRUE(error(code).is_infrastructure()) << code;
   }
   for (const int code : {1062, 1064, 1317, 1406, 1452}) EXPECT_FALSE(error(code).is_infrastructure()) << code;

@@ -59,7 +59,8 @@ TEST(SplitStatements, TakesALastStatementWithoutASemicolon) {
 }
 
 TEST(Migrations, AreEmbeddedUpToTheVersionThatTheLibraryExpects) {
-  ASSERT_EQ(migrations().size(), static_cast<std::size_t>(kSchemaVersion));
+  ASSERT_FALSE(migrations().empty());
+  EXPECT_EQ(migrations().front().version, 1);
   EXPECT_EQ(migrations().back().version, kSchemaVersion);
   for (const Migration& migration : migrations()) {
     EXPECT_LE(migration.lowest_library, kVersionNumber) << migration.name;

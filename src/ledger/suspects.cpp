@@ -1,0 +1,146 @@
+#include <oncemark/ledger/suspects.hpp>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include <oncemark/core/faults.hpp>
+#include <oncemark/core/id.hpp>
+
+namespace oncemark::ledger {
+namespace {
+
+// SQL, because times are the server's.
+constexpr std::string_view kIsVoid = "taken_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY";
+
+// In the order of the primary key: two processes that note and clear the same records then wait for each other
+// instead of deadlocking.
+std::vector<const Position*> in_lock_order(std::span<const Position> records) {
+  std::vector<const Position*> sorted;
+  sorted.reserve(records.size());
+  for (const Position& record : records) sorted.push_back(&record);
+  std::ranges::sort(sorted, [](const Position* a, const Position* b) { return *a < *b; });
+  return sorted;
+}
+
+std::string insert_sql(std::size_t rows) {
+  std::string sql =
+      "INSERT INTO suspect_message (consumer, read_topic, read_partition, read_offset, tries, token, taken_at) VALUES ";
+  for (std::size_t i = 0; i < rows; ++i) {
+    sql += i == 0 ? "(" : ", (";
+    sql += "?, ?, ?, ?, 1, ?, UTC_TIMESTAMP(6))";
+  }
+  return sql + " ON DUPLICATE KEY UPDATE ";
+}
+
+void bind_rows(std::vector<mysql::Param>& params, std::string_view consumer, std::span<const Position* const> records,
+               std::uint64_t token) {
+  params.reserve(records.size() * 5);
+  for (const Position* record : records) {
+    params.emplace_back(consumer);
+    params.emplace_back(record->topic);
+    params.emplace_back(record->partition);
+    params.emplace_back(record->offset);
+    params.emplace_back(token);
+  }
+}
+
+// The condition that names the records, and what it is bound to.
+std::string where(std::string_view consumer, std::span<const Position> records, std::vector<mysql::Param>& params) {
+  std::string sql = " WHERE consumer = ? AND (read_topic, read_partition, read_offset) IN (";
+  params.emplace_back(consumer);
+  bool is_first = true;
+  for (const Position* record : in_lock_order(records)) {
+    sql += is_first ? "(?, ?, ?)" : ", (?, ?, ?)";
+    is_first = false;
+    params.emplace_back(record->topic);
+    params.emplace_back(record->partition);
+    params.emplace_back(record->offset);
+  }
+  return sql + ")";
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> note_suspects(mysql::Pool& pool, std::string_view consumer,
+                                         std::span<const Position> records) {
+  std::vector<std::uint32_t> tries(records.size(), 1);
+  if (records.empty()) return tries;
+  const std::uint64_t token = random_token();
+  // Assignments take effect from left to right. A row that has to run alone keeps its tries and its token, but its
+  // time changes: so every row that was there counts two affected rows, and their sum tells whether there was one.
+  const std::string sql = insert_sql(records.size()) + "token = IF(tries < 2 OR " + std::string(kIsVoid) +
+                          ", VALUES(token), token), tries = IF(" + std::string(kIsVoid) +
+                          ", 1, IF(tries < 2, tries + 1, tries)), taken_at = VALUES(taken_at)";
+  std::vector<mysql::Param> params;
+  bind_rows(params, consumer, in_lock_order(records), token);
+
+  pool.transact([&](mysql::Transaction& tx) {
+    tries.assign(records.size(), 1);
+    if (tx.execute_with(sql, params) == records.size()) return;
+    std::map<Position, std::uint32_t> noted;
+    std::vector<mysql::Param> keys;
+    const std::string condition = where(consumer, records, keys);
+    for (const mysql::Row& row : tx.query_with(
+             "SELECT read_topic, read_partition, read_offset, tries, token FROM suspect_message" + condition, keys)) {
+      const bool is_ours = row.get<std::uint64_t>(4) == token;
+      noted[{row.get<std::string>(0), row.get<std::int32_t>(1), row.get<std::int64_t>(2)}] =
+          is_ours ? row.get<std::uint32_t>(3) : 0;
+    }
+    for (std::size_t i = 0; i < records.size(); ++i) tries[i] = noted.at(records[i]);
+  });
+  ONCEMARK_FAIL_POINT("suspects.after_note");
+  return tries;
+}
+
+std::uint32_t note_suspect_alone(mysql::Pool& pool, std::string_view consumer, const Position& record) {
+  const std::string sql = insert_sql(1) + "token = VALUES(token), tries = IF(" + std::string(kIsVoid) +
+                          ", 1, tries + 1), taken_at = VALUES(taken_at)";
+  const Position* const records[] = {&record};
+  std::vector<mysql::Param> params;
+  bind_rows(params, consumer, records, random_token());
+  return pool.transact([&](mysql::Transaction& tx) {
+    tx.execute_with(sql, params);
+    return tx
+        .query_row(
+            "SELECT tries FROM suspect_message "
+            "WHERE consumer = ? AND read_topic = ? AND read_partition = ? AND read_offset = ?",
+            consumer, record.topic, record.partition, record.offset)
+        ->get<std::uint32_t>(0);
+  });
+}
+
+void clear_suspects(mysql::Transaction& tx, std::string_view consumer, std::span<const Position> records) {
+  if (records.empty()) return;
+  std::vector<mysql::Param> params;
+  const std::string condition = where(consumer, records, params);
+  tx.execute_with("DELETE FROM suspect_message" + condition, params);
+}
+
+void withdraw_suspects(mysql::Pool& pool, std::string_view consumer, std::span<const Position> records) {
+  if (records.empty()) return;
+  std::vector<mysql::Param> params;
+  const std::string condition = where(consumer, records, params);
+  pool.transact([&](mysql::Transaction& tx) {
+    tx.execute_with("DELETE FROM suspect_message" + condition + " AND tries <= 1", params);
+    tx.execute_with("UPDATE suspect_message SET tries = tries - 1" + condition + " AND tries > 1", params);
+  });
+}
+
+std::uint64_t sweep_suspects(mysql::Pool& pool) {
+  return pool.transact([&](mysql::Transaction& tx) {
+    std::map<std::string, std::vector<Position>> old;
+    std::uint64_t rows = 0;
+    for (const mysql::Row& row : tx.query("SELECT consumer, read_topic, read_partition, read_offset "
+                                          "FROM suspect_message WHERE taken_at < UTC_TIMESTAMP(6) - INTERVAL 7 DAY "
+                                          "LIMIT 1000")) {
+      old[row.get<std::string>(0)].push_back(
+          {row.get<std::string>(1), row.get<std::int32_t>(2), row.get<std::int64_t>(3)});
+      ++rows;
+    }
+    for (const auto& [consumer, records] : old) clear_suspects(tx, consumer, records);
+    return rows;
+  });
+}
+
+}  // namespace oncemark::ledger
