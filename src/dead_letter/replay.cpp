@@ -19,6 +19,7 @@
 #include "dead_letter/job_rows.hpp"
 #include "dead_letter/selection.hpp"
 #include "dead_letter/token_bucket.hpp"
+#include "dead_letter/topic_order.hpp"
 
 namespace oncemark::dead_letter {
 namespace {
@@ -368,7 +369,7 @@ ReplayJob Replay::run(std::stop_token stop, const std::function<void(const Repla
 
 std::vector<ReplayJob> replay_jobs(mysql::Pool& pool, const std::optional<std::string>& consumer, std::size_t limit) {
   return pool.transact([&](mysql::Transaction& tx) {
-    std::string sql = "SELECT " + std::string(kJobColumns) + " FROM replay_job";
+    std::string sql = "SELECT " + std::string(kJobColumns) + ", selection FROM replay_job";
     std::vector<mysql::Param> params;
     if (consumer) {
       outbox::check_name("consumer", *consumer);
@@ -379,10 +380,12 @@ std::vector<ReplayJob> replay_jobs(mysql::Pool& pool, const std::optional<std::s
     params.emplace_back(limit);
     std::vector<ReplayJob> jobs;
     for (const mysql::Row& row : tx.query_with(sql, params)) {
-      jobs.push_back(read_job(row));
-      if (jobs.back().state != "running") continue;
-      const mysql::Row lock = tx.query("SELECT IS_USED_LOCK(?)", job_lock_name(pool, jobs.back().consumer)).at(0);
-      if (lock.is_null(0)) jobs.back().state = "interrupted";
+      ReplayJob& job = jobs.emplace_back(read_job(row));
+      if (job.consumer.empty()) job.topic = decode_topic_order(row.get<std::string>("selection")).first.topic;
+      if (job.state != "running") continue;
+      const std::string scope = job.consumer.empty() ? job_scope(job.topic) : job.consumer;
+      const mysql::Row lock = tx.query("SELECT IS_USED_LOCK(?)", job_lock_name(pool, scope)).at(0);
+      if (lock.is_null(0)) job.state = "interrupted";
     }
     return jobs;
   });

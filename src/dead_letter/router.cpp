@@ -46,6 +46,7 @@ class Routing {
     const auto standing = ledger::fail(tx, failure.consumer, message, next_state());
     if (message.suspect_tries > 0) ledger::clear_suspects(tx, failure.consumer, std::span(&message.read_at, 1));
     if (!standing) return Routed::settled;
+    if (ledger::is_pointer(message)) whole_ = ledger::whole_of(tx, failure.consumer, message);
 
     envelope_ = {.group = std::string(failure.group),
                  .life = standing->life,
@@ -67,7 +68,9 @@ class Routing {
     }
     const std::string topic = give_up(tx, LetterState::dead).dlq_topic;
     append(tx, dead_letter_purpose(failure.consumer, message, envelope_.life), topic,
-           dead_letter_headers(message, envelope_), std::nullopt);
+           dead_letter_headers(this->message(), envelope_,
+                               options_.spring_headers ? Families::kafka_and_spring : Families::kafka),
+           std::nullopt);
     return Routed::dead;
   }
 
@@ -78,7 +81,7 @@ class Routing {
   }
 
   void retry(mysql::Transaction& tx, Time due) {
-    const Message& message = case_.message;
+    const Message& message = this->message();
     envelope_.first_failed_at =
         ledger::keep_failed_message(tx, case_.failure.consumer, message,
                                     {.group = envelope_.group,
@@ -91,7 +94,7 @@ class Routing {
 
   /// The end of a life, with the whole message in dead_letter.
   Letter give_up(mysql::Transaction& tx, LetterState state) {
-    const Message& message = case_.message;
+    const Message& message = this->message();
     const std::string_view consumer = case_.failure.consumer;
     const auto first = ledger::drop_failed_message(tx, consumer, message.business_key);
     envelope_.first_failed_at = first.value_or(now_);
@@ -123,7 +126,7 @@ class Routing {
 
   void append(mysql::Transaction& tx, std::string purpose, std::string topic, Headers headers,
               std::optional<Time> due) {
-    const Message& message = case_.message;
+    const Message& message = this->message();
     outbox::append_failure_row(tx,
                                {.message_id = message.id,
                                 .purpose = std::move(purpose),
@@ -137,8 +140,12 @@ class Routing {
                                 .due = due});
   }
 
+  /// The record as its handler had it.
+  [[nodiscard]] const Message& message() const { return whole_ ? *whole_ : case_.message; }
+
   const RouterOptions& options_;
   const Case& case_;
+  std::optional<Message> whole_;  // of a record that came as a pointer
   Envelope envelope_;
   Time now_{};
 };

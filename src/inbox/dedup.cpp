@@ -139,7 +139,8 @@ Handled Dedup::handle_alone(const Message& message) {
   try {
     const auto claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
-      if (claimed.front().is_fresh) apply(message, tx, run, 0);
+      const ledger::Claim& claim = claimed.front();
+      if (claim.is_fresh) apply(claim.whole ? *claim.whole : message, tx, run, 0);
       ONCEMARK_FAIL_POINT("dedup.after_handler");
       return std::vector<std::size_t>();
     });

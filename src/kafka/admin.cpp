@@ -35,6 +35,8 @@ std::vector<TopicInfo> Admin::list() { return state_->client.list(kBound); }
 
 void Admin::create(const std::vector<NewTopic>& topics) { state_->client.create(topics, kBound); }
 
+Properties Admin::config(const std::string& topic) { return state_->client.config(topic, kBound); }
+
 Watermarks Admin::watermarks(const TopicPartition& partition) { return state_->client.watermarks(partition, kBound); }
 
 std::vector<Position> Admin::committed(const std::string& group, const std::vector<TopicPartition>& partitions) {

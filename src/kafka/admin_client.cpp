@@ -143,6 +143,34 @@ void AdminClient::create(const std::vector<NewTopic>& topics, milliseconds bound
   }
 }
 
+Properties AdminClient::config(const std::string& topic, milliseconds bound) {
+  check_topic_name(topic);
+  const ConfigResourceHandle resource(rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str()));
+  rd_kafka_ConfigResource_t* resources[] = {resource.get()};
+  const QueueHandle answers(rd_kafka_queue_new(client_.get()));
+  std::array<char, 512> text{};
+  const AdminOptionsHandle options(rd_kafka_AdminOptions_new(client_.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS));
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), ms(bound), text.data(), text.size());
+  rd_kafka_DescribeConfigs(client_.get(), resources, 1, options.get(), answers.get());
+  const EventHandle event(rd_kafka_queue_poll(answers.get(), ms(bound)));
+  const std::string what = "reading the settings of topic " + topic;
+  if (!event) throw failure(what, RD_KAFKA_RESP_ERR__TIMED_OUT);
+  if (const rd_kafka_resp_err_t error = rd_kafka_event_error(event.get())) throw failure(what, error);
+
+  std::size_t count = 0;
+  const auto* result = rd_kafka_event_DescribeConfigs_result(event.get());
+  const auto* found = rd_kafka_DescribeConfigs_result_resources(result, &count);
+  if (count != 1) throw failure(what, RD_KAFKA_RESP_ERR__BAD_MSG);
+  if (const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(found[0])) throw failure(what, error);
+  Properties settings;
+  const auto* entries = rd_kafka_ConfigResource_configs(found[0], &count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const char* value = rd_kafka_ConfigEntry_value(entries[i]);
+    if (value) settings.emplace(rd_kafka_ConfigEntry_name(entries[i]), value);
+  }
+  return settings;
+}
+
 Watermarks AdminClient::watermarks(const TopicPartition& partition, milliseconds bound) {
   check_topic_name(partition.topic);
   rd_kafka_poll(client_.get(), 0);

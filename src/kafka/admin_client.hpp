@@ -22,6 +22,7 @@ class AdminClient final {
   [[nodiscard]] std::optional<TopicInfo> describe(const std::string& topic, milliseconds bound);
   [[nodiscard]] std::vector<TopicInfo> list(milliseconds bound);
   void create(const std::vector<NewTopic>& topics, milliseconds bound);
+  [[nodiscard]] Properties config(const std::string& topic, milliseconds bound);
   [[nodiscard]] Watermarks watermarks(const TopicPartition& partition, milliseconds bound);
   /// Why the last connection failed.
   [[nodiscard]] std::string last_failure() const { return log_.last_failure(); }

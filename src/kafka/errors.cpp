@@ -165,6 +165,24 @@ bool is_about_the_record(int code) noexcept {
   return entry && entry->about_the_record;
 }
 
+Refusal refusal_of(int code) noexcept {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+      return Refusal::too_large;
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+      return Refusal::topic;
+    default:
+      return Refusal::record;
+  }
+}
+
 std::string cure(int code) {
   const Entry* entry = find(code);
   return entry ? entry->cure : "";

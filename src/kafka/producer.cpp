@@ -27,7 +27,7 @@ constexpr milliseconds kAskAgain{1'000};
 Delivery make_delivery(std::uint64_t token, int code, const char* topic) {
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {token, DeliveryStatus::acked, {}};
   const auto status = is_about_the_record(code) ? DeliveryStatus::refused : DeliveryStatus::failed;
-  return {token, status, "topic " + printable(topic) + ": " + describe_code(code)};
+  return {token, status, "topic " + printable(topic) + ": " + describe_code(code), refusal_of(code)};
 }
 
 /// The reports of one client: those of its predecessors can never get in.

@@ -17,7 +17,9 @@ namespace {
 
 /// What a copy finds: the row as it stands, and whether other contents made it.
 Claim copy_of(const Standing& standing, std::uint64_t hash) {
-  return {.is_fresh = false, .standing = standing, .is_key_conflict = standing.payload_hash != hash};
+  // A row that a person made beforehand, to skip the message, knows no contents.
+  const bool is_known = standing.state != State::discarded;
+  return {.is_fresh = false, .standing = standing, .is_key_conflict = is_known && standing.payload_hash != hash};
 }
 
 /// Claims by inserting; the row exists afterwards, ours or not.
@@ -37,12 +39,24 @@ Claim claim_by_insert(mysql::Transaction& tx, std::string_view consumer, const M
   return copy_of(*found, hash);
 }
 
+PermanentError nothing_behind(const Message& pointer, std::string_view consumer) {
+  return PermanentError("the record at " + pointer.read_at.str() + " points to a failed_message of consumer " +
+                        std::string(consumer) + " that is not there (was the database restored?); send the record at " +
+                        pointer.origin.str() + " again");
+}
+
 /// Claims a record of the group's retry topic: its row must be waiting for exactly this delivery.
 Claim claim_retry(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
   const auto found = lock_standing(tx, consumer, message.business_key);
+  if (!found && is_pointer(message)) throw nothing_behind(message, consumer);
   if (!found) return claim_by_insert(tx, consumer, message);
   if (found->state != State::retrying || found->life != message.life || found->attempt + 1 != message.attempt) {
     return {.is_fresh = false, .standing = *found};
+  }
+  Claim fresh{.is_fresh = true};
+  if (is_pointer(message)) {
+    fresh.whole = whole_of(tx, consumer, message);
+    if (!fresh.whole) throw nothing_behind(message, consumer);
   }
   tx.execute(
       "UPDATE consumed_message SET state = 'done', token = ?, consumed_at = UTC_TIMESTAMP(6) "
@@ -50,7 +64,7 @@ Claim claim_retry(mysql::Transaction& tx, std::string_view consumer, const Messa
       random_token(), consumer, message.business_key);
   drop_failed_message(tx, consumer, message.business_key);
   settle_previous_letter(tx, consumer, message.business_key, message.life);
-  return {.is_fresh = true};
+  return fresh;
 }
 
 /// How many rows a statement for `count` of them has: every number would be a statement of its own to prepare, so only

@@ -3,6 +3,7 @@
 #include <oncemark/core/id.hpp>
 #include <oncemark/ledger/claim.hpp>
 #include <oncemark/message/codec.hpp>
+#include <oncemark/message/names.hpp>
 
 #include "ledger/rows.hpp"
 
@@ -58,6 +59,22 @@ std::optional<Time> drop_failed_message(mysql::Transaction& tx, std::string_view
   if (!known) return std::nullopt;
   tx.execute("DELETE FROM failed_message WHERE consumer = ? AND message_key = ?", consumer, message_key);
   return known->get<Time>(0);
+}
+
+bool is_pointer(const Message& message) noexcept {
+  return message.from_retry_topic && message.payload.is_null() && message.headers.contains(names::kRecordLeftOut);
+}
+
+std::optional<Message> whole_of(mysql::Transaction& tx, std::string_view consumer, const Message& pointer) {
+  const auto row =
+      tx.query_row("SELECT record_key, payload, headers FROM failed_message WHERE consumer = ? AND message_key = ?",
+                   consumer, pointer.business_key);
+  if (!row) return std::nullopt;
+  Message whole = pointer;
+  whole.key = row->get<Bytes>(0);
+  whole.payload = row->get<Bytes>(1);
+  whole.headers = decode_headers(row->get<std::string>(2));
+  return whole;
 }
 
 Revival revive(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key, std::uint32_t life) {

@@ -143,7 +143,7 @@ Headers without_failure_headers(const Headers& headers) {
        {names::kAttempt, names::kLife, names::kDue, names::kReplayId, names::kBusinessKey, names::kFirstFailedAt}) {
     kept.remove(name);
   }
-  for (const std::string_view prefix : {kOriginPrefix, kErrorPrefix, names::kKafkaDlqPrefix}) {
+  for (const std::string_view prefix : {kOriginPrefix, kErrorPrefix}) {
     kept.remove_prefixed(prefix);
   }
   return kept;

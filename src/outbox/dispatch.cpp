@@ -11,6 +11,8 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 
+#include "outbox/shorten.hpp"
+
 namespace oncemark::outbox {
 namespace {
 
@@ -85,11 +87,11 @@ void Dispatch::hand_over(const std::vector<std::uint64_t>& ids, const std::stop_
     adapt_reads(part, steady_now() - asked);
     for (const OutboxRow& row : part) {
       if (row.attempts > 0 || !row.defect.empty()) {
-        flight_.add({.id = row.id, .key = row.key, .answer = Answer::refused, .error = {}});
+        flight_.add({.id = row.id, .key = row.key, .answer = Answer::refused, .error = {}, .refusal = {}});
         continue;
       }
       if (!send(row, stop)) return;
-      flight_.add({.id = row.id, .key = row.key, .answer = Answer::none, .error = {}});
+      flight_.add({.id = row.id, .key = row.key, .answer = Answer::none, .error = {}, .refusal = {}});
       ++handed_over_;
     }
     begin = end;
@@ -168,23 +170,75 @@ void Dispatch::resolve(Round& round, const std::stop_token& stop) {
 
 // Nothing else is in flight. A row that somebody has settled in the meantime is as good as acked.
 void Dispatch::try_alone(FlightRow& row, const std::stop_token& stop) {
-  const std::vector<OutboxRow> found = rows_.read({row.id});
+  std::vector<OutboxRow> found = rows_.read({row.id});
   if (found.empty()) {
     row.answer = Answer::acked;
     return;
   }
-  const OutboxRow& fresh = found.front();
+  OutboxRow& fresh = found.front();
   const bool was_alone = handed_over_ == 1 && fresh.attempts == 0;
-  if (fresh.defect.empty() && !was_alone) {
-    if (!send(fresh, stop)) return;
-    flight_.reopen(row);
-    collect(stop);
-    if (flight_.open() > 0) discard();
+  if (!fresh.defect.empty()) {
+    row.error = fresh.defect;
+    row.refusal = Refusal::record;
+  } else if (!was_alone && !send_alone(row, fresh, stop)) {
+    return;
   }
-  if (row.answer == Answer::refused) hold_against(fresh, fresh.defect.empty() ? row.error : fresh.defect);
+  try_smaller(row, fresh, stop);
+  if (row.answer == Answer::refused) hold_against(fresh, row);
 }
 
-void Dispatch::hold_against(const OutboxRow& row, const std::string& error) {
+// False when the sink took nothing; the row is then left for another round.
+bool Dispatch::send_alone(FlightRow& row, const OutboxRow& fresh, const std::stop_token& stop) {
+  if (!send(fresh, stop)) return false;
+  flight_.reopen(row);
+  collect(stop);
+  if (flight_.open() > 0) discard();
+  return true;
+}
+
+// The limit is the topic's and may change at any time, so it is learnt from the refusal and not asked for.
+void Dispatch::try_smaller(FlightRow& row, OutboxRow& fresh, const std::stop_token& stop) {
+  if (!fresh.is_failure) return;
+  for (const Form form : {Form::trimmed, Form::pointer}) {
+    if (row.answer != Answer::refused || row.refusal != Refusal::too_large) return;
+    const std::string error = row.error;
+    shorten(fresh.record, form);
+    if (!send_alone(row, fresh, stop)) return;
+    if (row.answer != Answer::acked) continue;
+    log(LogLevel::warn,
+        form == Form::trimmed
+            ? "a failed record was too large for its topic with our headers; it was sent with less error text"
+            : "a failed record is too large for its topic; a pointer without its payload was sent, the record is in "
+              "the database",
+        {{"relay", options_.name},
+         {"row", fresh.id},
+         {"message_id", fresh.message_id},
+         {"topic", fresh.record.topic},
+         {"error", error}});
+  }
+}
+
+// A topic that is missing or forbidden says nothing about the record: it waits for as long as that lasts.
+void Dispatch::wait_for_topic(const OutboxRow& row, const std::string& error) {
+  if (silences_.size() > kMaxSilences) silences_.clear();
+  const int refusals = ++silences_[row.id];
+  rows_.mark_failing({row.id}, delay_after(options_.backoff, refusals, random_token()), error,
+                     RelayRows::Attempt::not_counted);
+  log(refusals == 1 ? LogLevel::warn : LogLevel::debug,
+      "the topic of a failed record is not to be had; the record is safe in the database and waits for it",
+      {{"relay", options_.name},
+       {"row", row.id},
+       {"message_id", row.message_id},
+       {"topic", row.record.topic},
+       {"error", error}});
+}
+
+void Dispatch::hold_against(const OutboxRow& row, const FlightRow& answer) {
+  const std::string& error = answer.error;
+  if (row.is_failure && answer.refusal == Refusal::topic) {
+    wait_for_topic(row, error);
+    return;
+  }
   const int attempts = row.attempts + 1;
   const LogLevel level = attempts == 1 ? LogLevel::warn : LogLevel::debug;
   const std::string number = std::to_string(row.id);

@@ -64,7 +64,10 @@ class Dispatch final {
   std::size_t take_reports(std::chrono::milliseconds wait);
   void resolve(Round& round, const std::stop_token& stop);
   void try_alone(FlightRow& row, const std::stop_token& stop);
-  void hold_against(const OutboxRow& row, const std::string& error);
+  [[nodiscard]] bool send_alone(FlightRow& row, const OutboxRow& fresh, const std::stop_token& stop);
+  void try_smaller(FlightRow& row, OutboxRow& fresh, const std::stop_token& stop);
+  void hold_against(const OutboxRow& row, const FlightRow& answer);
+  void wait_for_topic(const OutboxRow& row, const std::string& error);
 
   RelayRows& rows_;
   Sink& sink_;

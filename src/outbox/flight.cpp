@@ -37,6 +37,7 @@ bool Flight::apply(const Delivery& delivery) {
   --open_;
   row->answer = to_answer(delivery.status);
   row->error = delivery.error;
+  row->refusal = delivery.refusal;
   return row->answer == Answer::acked;
 }
 

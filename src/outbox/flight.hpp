@@ -23,6 +23,7 @@ struct FlightRow {
   KeyHash key;
   Answer answer = Answer::none;
   std::string error;
+  Refusal refusal = Refusal::record;  // when refused
 };
 
 /// The rows of one round and what has become of them.

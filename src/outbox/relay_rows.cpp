@@ -64,8 +64,8 @@ OutboxRow to_outbox_row(const Row& row) {
   headers.set(names::kMessageId, result.message_id);
   // A foreign record without an event time gets none on its way round by the retry topic: its handler sees the headers
   // that it came with.
-  const bool is_failure_row = !row.get<std::string>(8).empty();
-  if (!is_failure_row || headers.contains(names::kEventTime)) {
+  result.is_failure = !row.get<std::string>(8).empty();
+  if (!result.is_failure || headers.contains(names::kEventTime)) {
     headers.set(names::kEventTime, format_rfc3339(row.get<Time>(4)));
   }
   return result;

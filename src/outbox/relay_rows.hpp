@@ -41,8 +41,9 @@ struct OutboxRow {
   KeyHash key;
   std::string message_id;
   int attempts = 0;
-  OutgoingRecord record;  // with om-message-id and om-event-time
-  std::string defect;     // why it can never be sent, if so: its headers cannot be read
+  bool is_failure = false;  // a retry or a dead letter: its record lies in another table too
+  OutgoingRecord record;    // with om-message-id and om-event-time
+  std::string defect;       // why it can never be sent, if so: its headers cannot be read
 };
 
 /// The statements of a relay.

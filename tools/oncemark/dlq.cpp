@@ -47,7 +47,8 @@ Json letter_json(const dead_letter::Letter& letter) {
 
 Json job_json(const dead_letter::ReplayJob& job) {
   return {{"job", job.id},
-          {"consumer", job.consumer},
+          {"consumer", job.consumer.empty() ? Json() : Json(job.consumer)},
+          {"topic", job.topic.empty() ? Json() : Json(job.topic)},
           {"state", job.state},
           {"selected", job.selected},
           {"replayed", job.replayed},

@@ -38,6 +38,10 @@ void add_jobs_verb(CLI::App& parent, Program& program);
 
 /// The fields that list and show have in common.
 [[nodiscard]] Json letter_json(const dead_letter::Letter& letter);
+/// "12 bytes", or "null".
+[[nodiscard]] std::string sized(const Bytes& bytes);
+/// Headers, key and payload for a person.
+void print_record(const Bytes& key, const Bytes& payload, const Headers& headers, std::size_t payload_limit);
 [[nodiscard]] Json job_json(const dead_letter::ReplayJob& job);
 
 }  // namespace oncemark::tools

@@ -6,6 +6,7 @@
 #include "dlq.hpp"
 #include "messages.hpp"
 #include "selection.hpp"
+#include "topic_letters.hpp"
 
 namespace oncemark::tools {
 namespace {
@@ -66,6 +67,7 @@ int show_topics(const Globals& globals, const TopicsFlags&) {
 
 struct ListFlags {
   SelectionFlags selection;
+  FromTopicFlags from;
   std::string state = "dead";
   std::uint64_t before = 0;
 };
@@ -76,6 +78,12 @@ int list_letters(const Globals& globals, const ListFlags& flags) {
   std::optional<dead_letter::LetterState> state;
   if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
   (void)flags.selection.selection(Time{});  // complains before the database is asked
+  if (flags.from.is_set()) {
+    if (flags.selection.consumer || flags.selection.is_narrowed_besides_limit()) {
+      throw UsageError("with --from-topic only --partition and --limit select");
+    }
+    return list_of_topic(globals, flags.from, limit);
+  }
 
   const Letters letters(globals);
   const auto found = letters.pool->transact([&](mysql::Transaction& tx) {
@@ -133,9 +141,9 @@ int list_jobs(const Globals& globals, const JobsFlags& flags) {
                {"REASON", Table::Align::left, 80}});
   for (const ReplayJob& job : jobs) {
     if (globals.json) print_json(job_json(job));
-    table.add({std::to_string(job.id), job.consumer, job.state, grouped(job.selected), grouped(job.replayed),
-               grouped(job.skipped), rate_text(job.rate), short_time(job.created_at), short_time(job.updated_at),
-               job.operator_name, job.reason});
+    table.add({std::to_string(job.id), job.consumer.empty() ? "topic " + job.topic : job.consumer, job.state,
+               grouped(job.selected), grouped(job.replayed), grouped(job.skipped), rate_text(job.rate),
+               short_time(job.created_at), short_time(job.updated_at), job.operator_name, job.reason});
   }
   if (!globals.json) std::cout << table.str();
   if (jobs.empty()) say("No replay has been run yet.");
@@ -157,9 +165,11 @@ void add_list_verb(CLI::App& parent, Program& program) {
   CLI::App& verb = add_verb(parent, "list", "letters, the newest first",
                             "  dlq-replay list --consumer shipping --since 2h\n"
                             "  dlq-replay list --fingerprint 9f2c --limit 200\n"
-                            "  dlq-replay list --state any --message-id o-42");
+                            "  dlq-replay list --state any --message-id o-42\n"
+                            "  dlq-replay list --from-topic orders-dlt   # a topic that others wrote");
   auto flags = std::make_shared<ListFlags>();
   flags->selection.add_to(verb);
+  flags->from.add_to(verb);
   verb.add_option("--state", flags->state, "dead (default), replaying, replayed, resolved, archived, discarded, or any")
       ->type_name("STATE");
   verb.add_option("--limit", flags->selection.limit, "at most so many (default 50)")->type_name("N");

@@ -3,19 +3,19 @@
 #include <cstdlib>
 #include <iostream>
 
-#include <pwd.h>
-#include <unistd.h>
-
 #include <oncemark/core/error.hpp>
 #include <oncemark/core/signals.hpp>
+#include <oncemark/dead_letter/topic_replay.hpp>
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/outbox/shards.hpp>
 
+#include "confirm.hpp"
 #include "dlq.hpp"
 #include "messages.hpp"
 #include "progress.hpp"
 #include "selection.hpp"
+#include "topic_letters.hpp"
 
 namespace oncemark::tools {
 namespace {
@@ -25,10 +25,9 @@ using dead_letter::ReplayJob;
 using dead_letter::ReplayOrder;
 using dead_letter::ReplayPlan;
 
-constexpr std::uint64_t kConfirmOver = 1'000;  // letters that one "y" may set going
-
 struct RunFlags {
   SelectionFlags selection;
+  FromTopicFlags from;
   std::optional<std::string> rate = {};
   std::string reason;
   std::optional<std::string> operator_name = {};
@@ -39,13 +38,6 @@ struct RunFlags {
   bool yes = false;
   bool fail_if_empty = false;
 };
-
-/// Who runs this: the person behind sudo, else the account.
-std::string default_operator() {
-  if (const char* name = std::getenv("SUDO_USER"); name != nullptr && *name != '\0') return name;
-  const passwd* account = ::getpwuid(::geteuid());
-  return account != nullptr ? account->pw_name : "uid " + std::to_string(::geteuid());
-}
 
 std::string letters_text(std::uint64_t count) { return grouped(count) + (count == 1 ? " letter" : " letters"); }
 
@@ -91,7 +83,15 @@ class Run {
     }
     show_plan(letters, order, plan);
     if (flags_.dry_run) return kDone;
-    confirm(*order.selection.consumer, planned_);
+    require_confirmation({.verb = "replay",
+                          .doing = "replaying",
+                          .things = letters_text(planned_),
+                          .name = *order.selection.consumer,
+                          .what_name = "consumer",
+                          .is_narrowed = flags_.selection.is_narrowed(),
+                          .count = planned_,
+                          .yes = flags_.yes,
+                          .confirm = flags_.confirm});
     order.selection.last_id = plan.extent.last_id;  // just those that the plan showed
     job_ = replay.start(order);
     return work(replay);
@@ -201,32 +201,6 @@ class Run {
             {"groups", groups}};
   }
 
-  // ---- The confirmation ----
-
-  void confirm(const std::string& consumer, std::uint64_t count) const {
-    if (flags_.confirm) {
-      if (*flags_.confirm == consumer) return;
-      throw RefusedError("--confirm names \"" + printable(*flags_.confirm, 100) + "\", but the consumer is " +
-                         consumer + "; nothing was done");
-    }
-    const bool is_narrowed = flags_.selection.is_narrowed();
-    if (flags_.yes && is_narrowed) return;
-    const bool must_type = !is_narrowed || count > kConfirmOver;
-    if (!is_terminal(Stream::input) || !is_terminal(Stream::messages)) {
-      throw RefusedError("replaying " + letters_text(count) +
-                         " needs a confirmation, and there is no terminal to "
-                         "ask on; nothing was done\n  try:    " +
-                         (is_narrowed ? "--yes" : "--confirm=" + consumer) + ", or --dry-run to see the plan");
-    }
-    std::cerr << (must_type ? "Type the name of the consumer to replay " : "Replay ") << letters_text(count)
-              << (must_type ? ": " : "? [y/N] ") << std::flush;
-    std::string answer;
-    std::getline(std::cin, answer);
-    if (must_type ? answer == consumer : answer == "y" || answer == "Y" || answer == "yes") return;
-    if (!std::cin) std::cerr << '\n';
-    throw RefusedError("not confirmed; nothing was done");
-  }
-
   // ---- The work ----
 
   int work(Replay& replay) {
@@ -270,7 +244,8 @@ class Run {
     const bool is_done = job_.state == "done";
     std::cout << (is_done ? "Done: " : "Stopped: ") << grouped(job_.replayed) << " of " << letters_text(job_.selected)
               << " replayed";
-    if (job_.skipped > job_.refused) std::cout << ", " << grouped(job_.skipped - job_.refused) << " skipped (no longer dead)";
+    if (job_.skipped > job_.refused)
+      std::cout << ", " << grouped(job_.skipped - job_.refused) << " skipped (no longer dead)";
     if (job_.refused > 0) std::cout << ", " << grouped(job_.refused) << " could not be replayed";
     if (!is_done)
       std::cout << ", " << grouped(job_.selected - std::min(job_.selected, job_.replayed + job_.skipped)) << " left";
@@ -295,7 +270,25 @@ class Run {
   std::chrono::milliseconds elapsed_{0};
 };
 
-int run_replay(const Globals& globals, const RunFlags& flags) { return Run(globals, flags).perform(); }
+int run_replay(const Globals& globals, const RunFlags& flags) {
+  const auto topic_job = [&] {
+    return flags.resume && dead_letter::TopicReplay::is_topic_job(*Letters(globals).pool, *flags.resume);
+  };
+  if (!flags.from.is_set() && !topic_job()) return Run(globals, flags).perform();
+  if (flags.selection.consumer || flags.selection.is_narrowed_besides_limit() || flags.relay) {
+    throw UsageError("with --from-topic only --partition and --limit select");
+  }
+  return replay_topic(globals, {.from = flags.from,
+                                .limit = flags.selection.limit,
+                                .rate = flags.rate ? parse_rate(*flags.rate) : 0,
+                                .reason = flags.reason,
+                                .operator_name = flags.operator_name.value_or(default_operator()),
+                                .confirm = flags.confirm,
+                                .resume = flags.resume,
+                                .dry_run = flags.dry_run,
+                                .yes = flags.yes,
+                                .fail_if_empty = flags.fail_if_empty});
+}
 
 }  // namespace
 
@@ -306,11 +299,14 @@ void add_run_verb(CLI::App& parent, Program& program) {
                "  dlq-replay run --consumer shipping --fingerprint 9f2c --rate 50/s --reason 'fixed in 1.4.2' --yes\n"
                "  dlq-replay run --consumer shipping --confirm=shipping          # all of them\n"
                "  dlq-replay run --resume 7\n"
+               "  dlq-replay run --from-topic orders-dlt --allow orders --dry-run\n"
                "\nEach letter is replayed by one database transaction, so a crash leaves it replayed or not, and a\n"
                "second replay of it finds nothing to do. The record reaches its handler at least once; its effect\n"
                "takes place once.");
   auto flags = std::make_shared<RunFlags>();
   flags->selection.add_to(verb);
+  flags->from.add_to(verb);
+  flags->from.add_targets_to(verb);
   verb.add_option("--limit", flags->selection.limit, "at most so many, the oldest first")
       ->type_name("N")
       ->group("Selection (all must match)");
@@ -321,8 +317,8 @@ void add_run_verb(CLI::App& parent, Program& program) {
   verb.add_option("--relay", flags->relay, "who sends the records (default: the relay named like the consumer)")
       ->type_name("NAME");
   verb.add_flag("-y,--yes", flags->yes, "do not ask; enough when something narrows the selection");
-  verb.add_option("--confirm", flags->confirm, "do not ask, also for all letters of this consumer")
-      ->type_name("CONSUMER");
+  verb.add_option("--confirm", flags->confirm, "do not ask, also for all letters of this consumer, or of this topic")
+      ->type_name("NAME");
   verb.add_option("--resume", flags->resume, "go on with a job that was stopped or died")->type_name("JOB");
   verb.add_flag("--fail-if-empty", flags->fail_if_empty, "exit code 5 when nothing matches");
   on_chosen(verb, program, std::move(flags), run_replay);

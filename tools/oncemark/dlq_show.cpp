@@ -8,6 +8,7 @@
 
 #include "dlq.hpp"
 #include "messages.hpp"
+#include "topic_letters.hpp"
 
 namespace oncemark::tools {
 namespace {
@@ -17,6 +18,7 @@ using dead_letter::Trail;
 
 struct ShowFlags {
   std::string reference;
+  FromTopicFlags from;
   std::string payload_limit = "16KiB";
   bool raw = false;
 };
@@ -49,9 +51,13 @@ void print_field(std::string_view name, const std::string& value) {
   std::cout << "  " << name << std::string(name.size() < 14 ? 14 - name.size() : 1, ' ') << value << '\n';
 }
 
+}  // namespace
+
 std::string sized(const Bytes& bytes) {
   return bytes.is_null() ? "null" : grouped(bytes.size()) + (bytes.size() == 1 ? " byte" : " bytes");
 }
+
+namespace {
 
 void print_letter(const Letter& letter) {
   const Message& message = letter.message;
@@ -71,19 +77,23 @@ void print_letter(const Letter& letter) {
   print_field("fingerprint", printable(letter.fingerprint));
 }
 
-void print_record(const Message& message, std::size_t payload_limit) {
-  std::cout << "\nHeaders (" << message.headers.size() << ")\n";
-  for (const Header& header : message.headers) {
+}  // namespace
+
+void print_record(const Bytes& key, const Bytes& payload, const Headers& headers, std::size_t payload_limit) {
+  std::cout << "\nHeaders (" << headers.size() << ")\n";
+  for (const Header& header : headers) {
     std::string value = header.value.is_null() ? "null" : printable(header.value.view(), kShownHeader);
     if (header.value.size() > kShownHeader) value += " (" + sized(header.value) + ")";
     std::cout << "  " << printable(header.name) << ": " << value << '\n';
   }
-  std::cout << "\nKey (" << sized(message.key) << ")\n" << readable(message.key, 1'024, "  ");
-  std::cout << "\nPayload (" << sized(message.payload) << ")\n" << readable(message.payload, payload_limit, "  ");
-  if (message.payload.size() > payload_limit) {
-    std::cout << "  (all of it: --payload-limit " << message.payload.size() << ", or --raw > FILE)\n";
+  std::cout << "\nKey (" << sized(key) << ")\n" << readable(key, 1'024, "  ");
+  std::cout << "\nPayload (" << sized(payload) << ")\n" << readable(payload, payload_limit, "  ");
+  if (payload.size() > payload_limit) {
+    std::cout << "  (all of it: --payload-limit " << payload.size() << ", or --raw > FILE)\n";
   }
 }
+
+namespace {
 
 void print_trail(const Trail& trail) {
   std::cout << "\nThe message now\n";
@@ -168,6 +178,7 @@ int show_letter(const Globals& globals, const ShowFlags& flags) {
         "--raw writes the payload as it is, and standard output is a terminal, which would obey what is "
         "in it; redirect it to a file or a pipe");
   }
+  if (flags.from.is_set()) return show_of_topic(globals, flags.from, flags.reference, payload_limit, flags.raw);
   const Letters letters(globals);
   const auto [letter, trail] = letters.pool->transact([&](mysql::Transaction& tx) {
     Letter found = find(tx, flags.reference);
@@ -189,7 +200,7 @@ int show_letter(const Globals& globals, const ShowFlags& flags) {
     return kDone;
   }
   print_letter(letter);
-  print_record(letter.message, payload_limit);
+  print_record(letter.message.key, letter.message.payload, letter.message.headers, payload_limit);
   print_trail(trail);
   if (letter.state == dead_letter::LetterState::dead) {
     std::cout.flush();
@@ -206,7 +217,8 @@ void add_show_verb(CLI::App& parent, Program& program) {
                             "  dlq-replay show o-42                    # the message id, when it has one letter\n"
                             "  dlq-replay show 4711 --raw > payload.bin");
   auto flags = std::make_shared<ShowFlags>();
-  verb.add_option("REF", flags->reference, "letter id, or message id")->required();
+  verb.add_option("REF", flags->reference, "letter id, or message id; with --from-topic PARTITION/OFFSET")->required();
+  flags->from.add_to(verb);
   verb.add_option("--payload-limit", flags->payload_limit, "show so much of the payload (default 16KiB)")
       ->type_name("SIZE");
   verb.add_flag("--raw", flags->raw, "write the payload's bytes to standard output, and nothing else");

@@ -1,6 +1,10 @@
 #include "program.hpp"
 
+#include <cstdlib>
 #include <iostream>
+
+#include <pwd.h>
+#include <unistd.h>
 
 #include <oncemark/config/load.hpp>
 #include <oncemark/core/error.hpp>
@@ -41,6 +45,12 @@ const char* setting_behind(int mysql_code) {
 config::Settings Globals::settings() const {
   if (config.empty()) return config::load();
   return config::load(config);
+}
+
+std::string default_operator() {
+  if (const char* name = std::getenv("SUDO_USER"); name != nullptr && *name != '\0') return name;
+  const passwd* account = ::getpwuid(::geteuid());
+  return account != nullptr ? account->pw_name : "uid " + std::to_string(::geteuid());
 }
 
 CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string& description,

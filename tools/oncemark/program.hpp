@@ -53,6 +53,9 @@ struct Program {
   std::function<int()> chosen;
 };
 
+/// Who runs this: the person behind sudo, else the account.
+[[nodiscard]] std::string default_operator();
+
 /// Adds a verb to `parent` with help text and examples.
 CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string& description,
                    const std::string& examples);
@@ -60,6 +63,8 @@ CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string&
 void add_dlq_verbs(CLI::App& parent, Program& program);
 void add_relay_verbs(CLI::App& parent, Program& program);
 void add_schema_verbs(CLI::App& parent, Program& program);
+void add_retry_verbs(CLI::App& parent, Program& program);
+void add_skip_verb(CLI::App& parent, Program& program);
 
 /// Connections for a tool: an error in the settings says where the setting stands.
 [[nodiscard]] std::unique_ptr<mysql::Pool> open_pool(const config::Settings& settings);

@@ -49,8 +49,10 @@ void SelectionFlags::add_to(CLI::App& verb) {
       ->group(group);
 }
 
-bool SelectionFlags::is_narrowed() const {
-  return topic || fingerprint || error_class || message_id || id || since || until || limit;
+bool SelectionFlags::is_narrowed() const { return is_narrowed_besides_limit() || limit; }
+
+bool SelectionFlags::is_narrowed_besides_limit() const {
+  return topic || fingerprint || error_class || message_id || id || since || until;
 }
 
 dead_letter::Selection SelectionFlags::selection(Time now) const {

@@ -26,6 +26,7 @@ struct SelectionFlags {
   void add_to(CLI::App& verb);
   /// Whether something besides the consumer narrows the selection.
   [[nodiscard]] bool is_narrowed() const;
+  [[nodiscard]] bool is_narrowed_besides_limit() const;
   /// `now` is what "2h" counts back from. Throws UsageError.
   [[nodiscard]] dead_letter::Selection selection(Time now) const;
 };

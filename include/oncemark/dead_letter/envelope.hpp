@@ -25,8 +25,16 @@ struct Envelope {
 /// Shape:   om-life, om-attempt, om-due, om-origin-*, om-error-*, om-first-failed-at, and om-business-key when it is
 ///          not the message id. The error text is cut to 512 bytes.
 [[nodiscard]] Headers retry_headers(const Message& message, const Envelope& envelope, Time due);
-/// Headers for the dead-letter topic: as above without om-due, plus Kafka's __dlq.errors.*.
-[[nodiscard]] Headers dead_letter_headers(const Message& message, const Envelope& envelope);
+
+/// Whose headers a dead letter has beside ours.
+enum class Families {
+  kafka,             ///< __dlq.errors.* (KIP-1191), text
+  kafka_and_spring,  ///< and kafka_dlt-*, with Spring's binary numbers: readers made for Spring's letters understand it
+};
+/// Headers for the dead-letter topic: as above without om-due, plus om-error-fingerprint and those of `families`, which
+/// replace any of the same family that the record came with.
+[[nodiscard]] Headers dead_letter_headers(const Message& message, const Envelope& envelope,
+                                          Families families = Families::kafka);
 
 /// 16 hex digits that group letters which failed alike: xxh3 of the error class and the text with numbers, ids and
 /// hex strings masked.

@@ -41,8 +41,9 @@ struct ReplayPlan {
 /// A replay as it stands in `replay_job`.
 struct ReplayJob {
   std::uint64_t id = 0;
-  std::string consumer = {};
-  std::string state = {};  // running, stopped, done, cancelled; from replay_jobs() also interrupted
+  std::string consumer = {};  // empty: it reads a topic
+  std::string topic = {};     // the dead-letter topic that it reads, if it does
+  std::string state = {};     // running, stopped, done, cancelled; from replay_jobs() also interrupted
   std::uint64_t selected = 0;
   std::uint64_t replayed = 0;
   std::uint64_t skipped = 0;  // no longer dead when their turn came, or refused

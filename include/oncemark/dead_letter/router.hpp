@@ -15,6 +15,7 @@ struct RouterOptions {
   retry::RetryOptions retries = {};  // how often and when
   retry::TopicNames topics = {};     // where to
   std::string relay = {};            // who sends the rows · default: the relay named like the consumer
+  bool spring_headers = false;       // dead letters carry Spring's kafka_dlt-* too · about 0.5 KiB a letter
 };
 
 /// Sends a failed message to a later attempt or to the dead letters, by one MySQL transaction.

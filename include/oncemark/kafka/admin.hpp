@@ -44,6 +44,8 @@ class Admin final {
   [[nodiscard]] std::vector<TopicInfo> list();
   /// Creates those that do not exist yet (losing a race to another creator is fine), and waits until they are known.
   void create(const std::vector<NewTopic>& topics);
+  /// The settings of a topic as they take effect: its own, else the broker's.
+  [[nodiscard]] Properties config(const std::string& topic);
   [[nodiscard]] Watermarks watermarks(const TopicPartition& partition);
   /// Committed positions of a group; offset -1 where there is none.
   [[nodiscard]] std::vector<Position> committed(const std::string& group,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include <oncemark/core/error.hpp>
+#include <oncemark/message/ports.hpp>
 
 namespace oncemark::kafka {
 
@@ -33,6 +34,9 @@ class KafkaError final : public Error {
 /// Whether the code speaks about the record that was sent (too large, invalid, not authorised, unknown topic), so
 /// that the same record sent alone will be refused again. Outages, time-outs and fatal errors do not.
 [[nodiscard]] bool is_about_the_record(int code) noexcept;
+
+/// What a refusal with this code is about; for codes with is_about_the_record().
+[[nodiscard]] Refusal refusal_of(int code) noexcept;
 
 /// What to do about a code, as a half-sentence; empty when nothing useful is known.
 [[nodiscard]] std::string cure(int code);

@@ -44,6 +44,16 @@ Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, cons
 std::optional<Time> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
                                         std::string_view message_key);
 
+/// Whether the record came by the group's retry topic as a pointer: without its payload, which was too large for it.
+[[nodiscard]] bool is_pointer(const Message& message) noexcept;
+/// The message with key, payload and headers from its failed_message, where a state of `retrying` always has them;
+/// nothing when there is none.
+///
+/// Threads: the thread that owns `tx`, which holds the lock on the message's state row.
+/// Errors:  MysqlError.
+[[nodiscard]] std::optional<Message> whole_of(mysql::Transaction& tx, std::string_view consumer,
+                                              const Message& pointer);
+
 /// dead → retrying with life + 1 and attempt 0, if the row is dead in `life`; otherwise nothing is changed and what
 /// the row says (or that there is none) is returned in `found`.
 struct Revival {

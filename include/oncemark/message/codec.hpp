@@ -33,8 +33,7 @@ inline constexpr std::size_t kMaxBusinessKey = 512;
 /// The group that a record on a retry topic belongs to; empty when the header is missing.
 [[nodiscard]] std::string_view origin_group(const Record& record) noexcept;
 
-/// Headers as the handler's message had them at its origin: ours and Kafka's failure headers removed, except
-/// om-message-id and om-event-time.
+/// Headers as the handler's message had them at its origin: our failure headers removed.
 [[nodiscard]] Headers without_failure_headers(const Headers& headers);
 
 /// 64-bit xxh3 of payload bytes; null and empty differ. Stored with the mark to find key conflicts.

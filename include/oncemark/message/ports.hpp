@@ -29,10 +29,18 @@ enum class DeliveryStatus {
   failed,   ///< anything else: time-out, purge, broker or fatal client error; the record may or may not be there
 };
 
+/// What a refusal is about.
+enum class Refusal {
+  record,     ///< this record, as it is
+  too_large,  ///< its size: a smaller one would be taken
+  topic,      ///< its topic, which is missing or forbidden: the record will do once that is repaired
+};
+
 struct Delivery {
   std::uint64_t token = 0;
   DeliveryStatus status = DeliveryStatus::failed;
-  std::string error = {};  // empty when acked: names the native code and the cure
+  std::string error = {};             // empty when acked: names the native code and the cure
+  Refusal refusal = Refusal::record;  // of one that was refused
 };
 
 /// Where records are sent to. One owner at a time: reports go to whoever asks for them.
@@ -63,7 +71,7 @@ class RebalanceListener {
 /// A topic that must exist before the source is read.
 struct TopicNeed {
   std::string topic = {};
-  std::string like = {};   // created with as many partitions as this one
+  std::string like = {};   // the source: created with as many partitions, the same retention, and room for our headers
   bool subscribe = false;  // the consumer reads it too
 };
 

@@ -20,6 +20,7 @@ namespace oncemark::testing {
 enum class Answer {
   ack,
   refuse,
+  refuse_topic,  ///< as for a topic that is missing or forbidden
   fail,
   silence,  ///< no report, until another answer is set: a partition without a leader, or a broker that is down
 };
@@ -57,6 +58,11 @@ class RecordingSink final : public Sink {
   void refuse_whole_batches() {
     const std::lock_guard lock(mutex_);
     refuses_whole_batches_ = true;
+  }
+  /// A record with more bytes than that, key, payload and headers together, is refused as too large.
+  void set_max_record(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    max_record_ = bytes;
   }
   /// More records in flight than that, and the queue is full.
   void set_capacity(std::size_t records) {
@@ -131,6 +137,12 @@ class RecordingSink final : public Sink {
     return found != rules.end() && found->second.times > 0 ? &found->second : nullptr;
   }
 
+  static std::size_t size_of(const OutgoingRecord& record) {
+    std::size_t bytes = record.key.size() + record.payload.size();
+    for (const Header& header : record.headers) bytes += header.name.size() + header.value.size();
+    return bytes;
+  }
+
   Answer answer_for(const OutgoingRecord& record) {
     Rule* rule = active(keys_, record.key);
     if (rule == nullptr) rule = active(topics_, record.topic);
@@ -143,8 +155,8 @@ class RecordingSink final : public Sink {
     std::vector<std::pair<InFlight, Answer>> batch;
     std::set<std::string> refused_topics;
     for (InFlight& sent : std::exchange(in_flight_, {})) {
-      const Answer answer = answer_for(sent.record);
-      if (answer == Answer::refuse) refused_topics.insert(sent.record.topic);
+      const Answer answer = size_of(sent.record) > max_record_ ? Answer::refuse : answer_for(sent.record);
+      if (answer == Answer::refuse || answer == Answer::refuse_topic) refused_topics.insert(sent.record.topic);
       batch.emplace_back(std::move(sent), answer);
     }
     std::vector<Delivery> reports;
@@ -153,8 +165,12 @@ class RecordingSink final : public Sink {
         in_flight_.push_back(std::move(sent));
       } else if (answer == Answer::fail) {
         reports.push_back({sent.token, DeliveryStatus::failed, "made to fail"});
+      } else if (size_of(sent.record) > max_record_) {
+        reports.push_back({sent.token, DeliveryStatus::refused, "made to be too large", Refusal::too_large});
       } else if (answer == Answer::refuse) {
         reports.push_back({sent.token, DeliveryStatus::refused, "made to be refused"});
+      } else if (answer == Answer::refuse_topic) {
+        reports.push_back({sent.token, DeliveryStatus::refused, "made to have no topic", Refusal::topic});
       } else if (refuses_whole_batches_ && refused_topics.contains(sent.record.topic)) {
         reports.push_back({sent.token, DeliveryStatus::refused, "refused with its batch"});
       } else {
@@ -172,6 +188,7 @@ class RecordingSink final : public Sink {
   std::map<std::string, Rule> topics_;
   std::map<Bytes, Rule> keys_;
   bool refuses_whole_batches_ = false;
+  std::size_t max_record_ = std::numeric_limits<std::size_t>::max();
   std::size_t capacity_ = std::numeric_limits<std::size_t>::max();
   std::vector<InFlight> in_flight_;
   std::vector<OutgoingRecord> handed_over_;

@@ -94,8 +94,9 @@ TEST_F(NeededTopics, AreAskedForByCommandWhenTheyMayNotBeCreated) {
   } catch (const KafkaError& error) {
     EXPECT_EQ(error.kind(), ErrorKind::misuse);
     EXPECT_THAT(error.what(),
-                HasSubstr("kafka-topics.sh --bootstrap-server " + Stack::brokers() + " --create --topic " + retry_ +
-                          " --partitions 3 --config cleanup.policy=delete"));
+                AllOf(HasSubstr("kafka-topics.sh --bootstrap-server " + Stack::brokers() + " --create --topic " +
+                                retry_ + " --partitions 3 --config cleanup.policy=delete"),
+                      HasSubstr(" --config max.message.bytes=1114124"), HasSubstr(" --config retention.ms=604800000")));
   }
 }
 
@@ -110,6 +111,39 @@ TEST_F(NeededTopics, WithTooFewPartitionsAreReportedWithTheRepair) {
   set_log_sink(nullptr);
   EXPECT_THAT(warnings->all(),
               AllOf(HasSubstr("fewer partitions"), HasSubstr("--alter --topic " + retry_ + " --partitions 3")));
+}
+
+TEST_F(NeededTopics, AreMadeWithRoomForOurHeadersAndNoLessRetentionThanTheirSource) {
+  const std::string large = unique_topic(1, {{"max.message.bytes", "3000000"}, {"retention.ms", "2592000000"}});
+  auto own = options();
+  own.topics = {large};
+  Consumer consumer(own);
+
+  consumer.subscribe({{.topic = retry_, .like = large, .subscribe = true}}, listener_);
+
+  const Properties made = Admin(Stack::brokers()).config(retry_);
+  EXPECT_EQ(made.at("cleanup.policy"), "delete");
+  EXPECT_EQ(made.at("max.message.bytes"), std::to_string(3'000'000 + 65'536));
+  EXPECT_EQ(made.at("retention.ms"), "2592000000");
+}
+
+TEST_F(NeededTopics, ThatWouldLoseOrRefuseRecordsAreReportedWithTheRepair) {
+  Admin(Stack::brokers())
+      .create({{.name = retry_,
+                .partitions = 3,
+                .config = {{"cleanup.policy", "compact"}, {"retention.ms", "1000"}, {"max.message.bytes", "1000"}}}});
+  const auto warnings = std::make_shared<Warnings>();
+  set_log_sink(warnings);
+  Consumer consumer(options());
+
+  consumer.subscribe({needs_.front()}, listener_);
+
+  set_log_sink(nullptr);
+  const std::string repair = "kafka-configs.sh --bootstrap-server " + Stack::brokers() +
+                             " --alter --entity-type topics --entity-name " + retry_ + " --add-config ";
+  EXPECT_THAT(warnings->all(),
+              AllOf(HasSubstr(repair + "cleanup.policy=delete"), HasSubstr(repair + "retention.ms=604800000"),
+                    HasSubstr(repair + "max.message.bytes=1114124")));
 }
 
 TEST_F(NeededTopics, DoNotHideAMissingSource) {

@@ -10,7 +10,15 @@ namespace {
 
 using ::testing::ElementsAre;
 
-class RelayRefusalTest : public OutboxTest {};
+class RelayRefusalTest : public OutboxTest {
+ protected:
+  void put_letter(FailureRow row, const std::string& id = "letter") {
+    row.message_id = id;
+    row.purpose = "dlq:shipping:1";
+    row.relay = "main";
+    pool_.transact([&](mysql::Transaction& tx) { append_failure_row(tx, row); });
+  }
+};
 
 TEST_F(RelayRefusalTest, BlamesNobodyForBeingRefusedInCompany) {
   broker_.refuse_whole_batches();
@@ -104,6 +112,75 @@ TEST_F(RelayRefusalTest, HoldsNothingBackBehindARowWithoutKey) {
   EXPECT_TRUE(eventually(5s, [&] { return count("status = 'sent'") == 3; }));
 }
 
+TEST_F(RelayRefusalTest, NeverGivesUpALetterForItsTopic) {
+  broker_.answer_topic("dlq", Answer::refuse_topic);
+  RelayOptions options = quick();
+  options.max_attempts = 2;
+  put_letter({.topic = "dlq", .key = "k"});
+  put({{.topic = "dlq", .id = "business"}});
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(10s, [&] { return count("message_id = 'business' AND status = 'dead'") == 1; }));
+  EXPECT_TRUE(eventually(10s, [&] { return broker_.handed_over_count() > 12; }));
+  EXPECT_EQ(count("message_id = 'letter' AND status = 'failing' AND attempts = 0 AND last_error LIKE '%no topic%'"),
+            1u);
+
+  broker_.answer_topic("dlq", Answer::ack);
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("message_id = 'letter' AND status = 'sent'") == 1; }));
+}
+
+TEST_F(RelayRefusalTest, TrimsTheErrorTextOfALetterThatIsTooLarge) {
+  broker_.set_max_record(1'500);
+  put_letter({.topic = "dlq",
+              .key = "k",
+              .payload = std::string(1'000, 'p'),
+              .headers = {{"foreign", "f"}, {"om-error-message", std::string(500, 'e')}}});
+  Relay relay(pool_, broker_, quick());
+
+  EXPECT_TRUE(all_sent());
+
+  const OutgoingRecord sent = broker_.acked().front();
+  EXPECT_EQ(sent.payload.size(), 1'000u);
+  EXPECT_EQ(sent.headers.text("foreign"), "f");
+  EXPECT_EQ(sent.headers.text("om-error-message"), std::string(64, 'e'));
+  EXPECT_FALSE(sent.headers.contains("om-record-left-out"));
+}
+
+TEST_F(RelayRefusalTest, SendsAPointerWhereTheLetterItselfDoesNotFit) {
+  broker_.refuse_whole_batches();
+  broker_.set_max_record(1'000);
+  put_letter({.topic = "dlq",
+              .key = "k",
+              .payload = std::string(1'000, 'p'),
+              .headers = {{"foreign", "f"}, {"traceparent", "t"}, {"om-origin-topic", "orders"}}});
+  put_letter({.topic = "dlq", .key = "k", .payload = "small"}, "second");
+  Relay relay(pool_, broker_, quick());
+
+  EXPECT_TRUE(all_sent());
+
+  const auto acked = broker_.acked();
+  ASSERT_EQ(acked.size(), 2u);
+  EXPECT_TRUE(acked[0].payload.is_null());
+  EXPECT_EQ(acked[0].key, Bytes("k"));
+  EXPECT_EQ(acked[0].headers.text("om-record-left-out"), "1000");
+  EXPECT_EQ(acked[0].headers.text("om-origin-topic"), "orders");
+  EXPECT_EQ(acked[0].headers.text("traceparent"), "t");
+  EXPECT_FALSE(acked[0].headers.contains("foreign"));
+  EXPECT_EQ(acked[1].payload, Bytes("small"));
+}
+
+TEST_F(RelayRefusalTest, MakesNoBusinessRecordSmaller) {
+  broker_.set_max_record(1'000);
+  RelayOptions options = quick();
+  options.max_attempts = 2;
+  put({{.topic = "t", .key = "k", .payload = std::string(2'000, 'p')}});
+  Relay relay(pool_, broker_, options);
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("status = 'dead' AND last_error LIKE '%too large%'") == 1; }));
+
+  EXPECT_EQ(broker_.acked_count(), 0u);
+}
+
 TEST_F(RelayRefusalTest, GivesUpARowWhoseHeadersCannotBeRead) {
   RelayOptions options = quick();
   options.max_attempts = 1;
@@ -114,9 +191,8 @@ TEST_F(RelayRefusalTest, GivesUpARowWhoseHeadersCannotBeRead) {
 
   EXPECT_TRUE(eventually(5s, [&] { return count("status = 'sent'") == 1; }));
 
-  EXPECT_TRUE(eventually(5s, [&] {
-    return count("message_id = 'broken' AND status = 'dead' AND last_error LIKE '%headers%'") == 1;
-  }));
+  EXPECT_TRUE(eventually(
+      5s, [&] { return count("message_id = 'broken' AND status = 'dead' AND last_error LIKE '%headers%'") == 1; }));
 }
 
 }  // namespace

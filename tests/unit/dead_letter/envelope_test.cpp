@@ -80,6 +80,39 @@ TEST(Envelope, WritesKafkasOwnNamesOnADeadLetter) {
   EXPECT_EQ(headers.text("__dlq.errors.message"), "the warehouse said no");
 }
 
+TEST(Envelope, WritesSpringsNamesWithTheirWidthsWhenAsked) {
+  Message message = failed_message();
+  message.origin_timestamp = Time(std::chrono::milliseconds(0x0102030405));
+  EXPECT_FALSE(dead_letter_headers(message, envelope()).contains("kafka_dlt-original-topic"));
+
+  const Headers headers = dead_letter_headers(message, envelope(), Families::kafka_and_spring);
+
+  EXPECT_EQ(headers.text("kafka_dlt-original-topic"), "orders");
+  EXPECT_EQ(headers.text("kafka_dlt-original-partition"), std::string_view("\0\0\0\x03", 4));
+  EXPECT_EQ(headers.text("kafka_dlt-original-offset"), std::string_view("\0\0\0\0\0\0\x03\xdf", 8));
+  EXPECT_EQ(headers.text("kafka_dlt-original-timestamp"), std::string_view("\0\0\0\x01\x02\x03\x04\x05", 8));
+  EXPECT_EQ(headers.text("kafka_dlt-original-timestamp-type"), "CreateTime");
+  EXPECT_EQ(headers.text("kafka_dlt-original-consumer-group"), "shipping-group");
+  EXPECT_EQ(headers.text("kafka_dlt-exception-fqcn"), "std::runtime_error");
+  EXPECT_EQ(headers.text("kafka_dlt-exception-message"), "the warehouse said no");
+}
+
+TEST(Envelope, OfARetryLeavesTheHeadersOfOtherFamiliesAlone) {
+  Message message = failed_message();
+  message.headers.append("__dlq.errors.topic", "somebody else's");
+  message.headers.append("kafka_dlt-original-topic", "somebody else's");
+
+  const Headers headers = retry_headers(message, envelope(), Time{});
+
+  EXPECT_EQ(without_failure_headers(headers), [&] {
+    Headers expected = message.headers;
+    expected.set(names::kDue, "x");
+    return without_failure_headers(expected);
+  }());
+  EXPECT_EQ(headers.text("__dlq.errors.topic"), "somebody else's");
+  EXPECT_EQ(headers.text("kafka_dlt-original-topic"), "somebody else's");
+}
+
 TEST(Envelope, CarriesTheBusinessKeyOnlyWhenItIsNotTheMessageId) {
   Message message = failed_message();
   EXPECT_FALSE(dead_letter_headers(message, envelope()).contains(names::kBusinessKey));
@@ -102,6 +135,24 @@ TEST(Mask, KeepsWordsAndHidesWhatVaries) {
   EXPECT_EQ(mask("timed out after 250 ms at 0x7ffe12"), "timed out after # ms at #");
   EXPECT_EQ(mask("order o-17 of 2026-11-23"), "order o-# of #");
   EXPECT_EQ(mask("it's"), "it's");
+  EXPECT_EQ(mask("can't open 'a b' or \"c\", isn't there"), "can't open '…' or \"…\", isn't there");
+  EXPECT_EQ(mask("at 10.0.0.12:9092, record orders/3/991"), "at #, record orders/#");
+  EXPECT_EQ(mask("-17.5 is not -3"), "# is not #");
+  EXPECT_EQ(mask("since 2026-11-23T09:30:00.000123Z"), mask("since 2026-01-02T19:00:01Z"));
+}
+
+TEST(Mask, HidesIdsOfAnyMake) {
+  const std::string masked = "no order #";
+  for (const std::string id : {"4711", "0193572c-6a00-7abc-8def-0123456789ab", "0193572C6A007ABC8DEF0123456789AB",
+                               "deadbeef00", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "0x7FFE12", "2NsBqvL8k3JfU1mZ9xQwErTyUiO"}) {
+    EXPECT_EQ(mask("no order " + id), masked) << id;
+  }
+}
+
+TEST(Mask, TakesAnyBytes) {
+  EXPECT_EQ(mask(std::string("\xff\0'", 3)), std::string("\xff\0'", 3));
+  EXPECT_EQ(mask(""), "");
+  EXPECT_EQ(mask("--"), "--");
 }
 
 TEST(Purpose, TellsKeysApartThatShareAMessageId) {
