@@ -16,6 +16,8 @@
 #include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/dead_letter/router.hpp>
 #include <oncemark/dead_letter/store.hpp>
+#include <oncemark/housekeeping/sweeper.hpp>
+#include <oncemark/housekeeping/watchdog.hpp>
 #include <oncemark/inbox/batch_dedup.hpp>
 #include <oncemark/inbox/dedup.hpp>
 #include <oncemark/inbox/key_from.hpp>

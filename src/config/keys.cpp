@@ -48,6 +48,8 @@ Key duration(std::string name, Field field, milliseconds least, milliseconds mos
 std::vector<Key> make_keys() {
   constexpr milliseconds kTick{1};
   constexpr milliseconds kHour = std::chrono::hours(1);
+  constexpr milliseconds kWeek = std::chrono::hours(24 * 7);
+  constexpr milliseconds kLongest = std::chrono::hours(24 * 3'650);
   std::vector<Key> keys{
       text(
           "mysql.url", [](Settings & s) -> auto& { return s.mysql.url; }),
@@ -101,6 +103,29 @@ std::vector<Key> make_keys() {
           "topics.retry", [](Settings & s) -> auto& { return s.topics.retry; }),
       text(
           "topics.dead_letter", [](Settings & s) -> auto& { return s.topics.dead_letter; }),
+      duration(
+          "retention.marks", [](Settings & s) -> auto& { return s.retention.marks; }, seconds(1), kLongest),
+      duration(
+          "retention.outbox", [](Settings & s) -> auto& { return s.retention.outbox; }, seconds(1), kLongest),
+      duration(
+          "retention.letters", [](Settings & s) -> auto& { return s.retention.letters; }, seconds(0), kLongest),
+      duration(
+          "retention.longest_retry", [](Settings & s) -> auto& { return s.retention.longest_retry; }, seconds(0),
+          kLongest),
+      number(
+          "retention.batch", [](Settings & s) -> auto& { return s.retention.batch; }, 1, 10'000),
+      duration(
+          "retention.pause", [](Settings & s) -> auto& { return s.retention.pause; }, milliseconds(0), seconds(60)),
+      duration(
+          "retention.interval", [](Settings & s) -> auto& { return s.retention.interval; }, seconds(1), kWeek),
+      text(
+          "watchdog.consumer", [](Settings & s) -> auto& { return s.watchdog.consumer; }),
+      duration(
+          "watchdog.overdue", [](Settings & s) -> auto& { return s.watchdog.overdue; }, seconds(1), kLongest),
+      number(
+          "watchdog.batch", [](Settings & s) -> auto& { return s.watchdog.batch; }, 1, 100'000),
+      duration(
+          "watchdog.interval", [](Settings & s) -> auto& { return s.watchdog.interval; }, seconds(1), kWeek),
   };
   std::ranges::sort(keys, {}, &Key::name);
   return keys;

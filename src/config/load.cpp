@@ -312,6 +312,7 @@ Settings load(const std::optional<fs::path>& named, const Environment& environme
   read_environment(settings, environment);
   try {
     settings.topics.validate();
+    settings.watchdog.resend.topics = settings.topics;
   } catch (const ConfigError& error) {
     throw ConfigError(error.key(),
                       std::string(error.what()) + " (" + std::string(settings.origin_of(error.key())) + ")");

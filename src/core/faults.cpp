@@ -110,11 +110,28 @@ void disarm() {
 
 const std::vector<std::string>& names() {
   static const std::vector<std::string> sorted = {
-      "dedup.after_claim",         "dedup.after_commit",  "dedup.after_handler",   "relay.after_ack",
-      "relay.after_mark",          "relay.after_send",    "replay.after_commit",   "replay.before_commit",
-      "router.after_commit",       "router.before_commit", "runner.after_offset_commit",
-      "runner.before_offset_commit", "suspects.after_note", "topic_replay.after_ack", "topic_replay.after_advance",
+      "dedup.after_claim",
+      "dedup.after_commit",
+      "dedup.after_handler",
+      "partitions.before_drop",
+      "relay.after_ack",
+      "relay.after_mark",
+      "relay.after_send",
+      "replay.after_commit",
+      "replay.before_commit",
+      "router.after_commit",
+      "router.before_commit",
+      "runner.after_offset_commit",
+      "runner.before_offset_commit",
+      "suspects.after_note",
+      "sweeper.after_commit",
+      "sweeper.after_horizon",
+      "sweeper.before_commit",
+      "topic_replay.after_ack",
+      "topic_replay.after_advance",
       "waiting.before_commit",
+      "watchdog.after_commit",
+      "watchdog.before_commit",
   };
   return sorted;
 }

@@ -41,10 +41,11 @@ void DedupOptions::validate() const {
                       "is in its transaction, else Effects::outside");
   }
   for (const std::string& field : conflict_fields) (void)JsonPointer(field);
+  horizon.validate();
 }
 
 Dedup::Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics)
-    : owned_store_(std::make_unique<MysqlStore>(pool)),
+    : owned_store_(std::make_unique<MysqlStore>(pool, options.horizon)),
       store_(*owned_store_),
       options_(std::move(options)),
       key_from_(options_.key_from.value_or(KeyFrom::message_id())),
@@ -267,6 +268,9 @@ std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run ru
     if (claims[i].is_key_conflict) {
       settled.push_back(conflict(*group[i]));
       continue;
+    }
+    if (claims[i].is_older_than_horizon) {
+      run.failures[i] = std::make_exception_ptr(ledger::OlderThanHorizonError(options_.consumer, *group[i]));
     }
     settled.push_back({.outcome = claims[i].is_fresh ? consume::Outcome::done : consume::Outcome::duplicate,
                        .failure = std::move(run.failures[i]),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <oncemark/core/clock.hpp>
 #include <oncemark/ledger/claim.hpp>
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/mysql/migration.hpp>
@@ -28,12 +29,31 @@ void clear_notes(mysql::Transaction& tx, const std::string& consumer, std::span<
   ledger::clear_suspects(tx, consumer, settled);
 }
 
+/// Takes back the fresh claims on messages whose marks may have been purged. Free of charge unless one is old.
+void refuse_older_than_horizon(mysql::Transaction& tx, const std::string& consumer,
+                               const ledger::HorizonOptions& horizon, std::span<const Message* const> group,
+                               std::vector<ledger::Claim>& claims) {
+  const Time now = SystemClock().now();
+  std::vector<const Message*> old;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (!claims[i].is_new_row || !ledger::is_near_horizon(horizon, *group[i], now)) continue;
+    old.push_back(group[i]);
+    places.push_back(i);
+  }
+  for (const std::size_t i : ledger::find_older_than_horizon(tx, consumer, old)) {
+    claims[places[i]] = {.is_older_than_horizon = true};
+    ledger::give_back(tx, consumer, old[i]->business_key);
+  }
+}
+
 }  // namespace
 
 void MysqlStore::prepare() {
   mysql::require_schema(pool_);
   ledger::require_exact_affected_rows(pool_);
   (void)ledger::sweep_suspects(pool_);
+  ledger::require_retention(pool_, horizon_);
 }
 
 std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::span<const Message* const> group,
@@ -45,6 +65,7 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
   mysql::UnitOfWork unit(*connection);
   try {
     auto claims = ledger::claim_group(unit.tx(), consumer, group);
+    refuse_older_than_horizon(unit.tx(), consumer, horizon_, group, claims);
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
     for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
     clear_notes(unit.tx(), consumer, group, undone);

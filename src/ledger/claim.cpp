@@ -28,7 +28,7 @@ Claim claim_by_insert(mysql::Transaction& tx, std::string_view consumer, const M
   std::vector<mysql::Param> params;
   bind_row(params, consumer, message, State::done, 0, random_token(), hash);
   static const std::string kInsert = insert_rows_sql(1);
-  if (tx.execute_with(kInsert, params) > 0) return {.is_fresh = true};
+  if (tx.execute_with(kInsert, params) > 0) return {.is_fresh = true, .is_new_row = true};
   const auto found = lock_standing(tx, consumer, message.business_key);
   if (!found) {
     // The INSERT has just met the row and locked it, so it cannot have gone: the server's affected rows lie.
@@ -111,7 +111,7 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
   const std::uint64_t fresh = tx.execute_with(insert_rows_sql(rows), params);
 
   if (fresh == firsts.size()) {
-    for (const std::size_t i : firsts) claims[i].is_fresh = true;
+    for (const std::size_t i : firsts) claims[i] = {.is_fresh = true, .is_new_row = true};
   } else {
     // Affected rows count the fresh ones but do not name them: the token does.
     std::string sql =
@@ -129,7 +129,7 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
     for (const mysql::Row& row : tx.query_with(sql, keys)) {
       const std::size_t i = by_key.at(row.get<std::string>(0));
       if (row.get<std::uint64_t>(1) == token) {
-        claims[i].is_fresh = true;
+        claims[i] = {.is_fresh = true, .is_new_row = true};
       } else {
         claims[i] = copy_of(read_standing(row, 2), hashes[i]);
       }

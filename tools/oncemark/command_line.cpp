@@ -48,16 +48,20 @@ void define(CLI::App& app, const std::string& name, Program& program) {
     app.footer(guide + "  outbox-relay run --config /etc/oncemark/oncemark.toml --name main");
     add_relay_verbs(app, program);
   } else {
-    app.description("Operates oncemark: dead letters, retries, outbox relay, schema.");
+    app.description("Operates oncemark: dead letters, retries, outbox relay, retention, schema.");
     app.footer(guide +
                "  oncemark schema apply\n"
                "  oncemark dlq topics\n"
-               "  oncemark relay run --name main");
+               "  oncemark relay run --name main\n"
+               "  oncemark sweep run");
     add_dlq_verbs(add_family(app, "dlq", "dead letters: look at them, and replay them (also: dlq-replay)"), program);
     add_relay_verbs(add_family(app, "relay", "carries outbox rows to Kafka (also: outbox-relay)"), program);
+    add_partitions_verbs(add_family(app, "partitions", "consumed_message by day, for a purge that costs nothing"),
+                         program);
     add_retry_verbs(add_family(app, "retry", "what waits for a later attempt: see it, hasten it, cancel it"), program);
     add_schema_verbs(add_family(app, "schema", "our tables in MySQL or MariaDB"), program);
     add_skip_verb(app, program);
+    add_sweep_verbs(add_family(app, "sweep", "keeps the tables small, and sends again what was lost"), program);
   }
 }
 

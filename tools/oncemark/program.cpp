@@ -7,12 +7,21 @@
 #include <unistd.h>
 
 #include <oncemark/config/load.hpp>
+#include <oncemark/core/backoff.hpp>
 #include <oncemark/core/error.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/core/loop.hpp>
 #include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/mysql/errors.hpp>
+#include <oncemark/mysql/migration.hpp>
+#include <oncemark/observe/log.hpp>
 
 namespace oncemark::tools {
 namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Backoff kWait{.initial = 500ms, .factor = 2.0, .cap = 10s, .jitter = 0.2};
 
 std::string where(const config::Settings& settings, const std::string& key) {
   return "\n  config: " + key + ", " + std::string(settings.origin_of(key)) +
@@ -77,6 +86,19 @@ void first_contact(const config::Settings& settings, const std::function<void()>
     const char* key = setting_behind(error.code());
     if (key == nullptr) throw;
     throw mysql::MysqlError(error.kind(), error.code(), error.sqlstate(), error.what() + where(settings, key));
+  }
+}
+
+bool await_database(const config::Settings& settings, mysql::Pool& pool, std::stop_token stop) {
+  for (int failures = 1;; ++failures) {
+    try {
+      mysql::require_schema(pool);
+      return true;
+    } catch (const Error& error) {
+      if (!error.retryable()) first_contact(settings, [] { throw; });
+      log(LogLevel::warn, "waiting for the database", {{"failures", failures}, {"text", error.what()}});
+    }
+    if (!wait_for(stop, delay_after(kWait, failures, random_token()))) return false;
   }
 }
 

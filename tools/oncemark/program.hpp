@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -61,15 +62,19 @@ CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string&
                    const std::string& examples);
 
 void add_dlq_verbs(CLI::App& parent, Program& program);
+void add_partitions_verbs(CLI::App& parent, Program& program);
 void add_relay_verbs(CLI::App& parent, Program& program);
 void add_schema_verbs(CLI::App& parent, Program& program);
 void add_retry_verbs(CLI::App& parent, Program& program);
 void add_skip_verb(CLI::App& parent, Program& program);
+void add_sweep_verbs(CLI::App& parent, Program& program);
 
 /// Connections for a tool: an error in the settings says where the setting stands.
 [[nodiscard]] std::unique_ptr<mysql::Pool> open_pool(const config::Settings& settings);
 /// Does what uses the database first: an error that the settings may be to blame for says where they stand.
 void first_contact(const config::Settings& settings, const std::function<void()>& work);
+/// Waits for the database to come up. Wrong settings end it by an exception; false when stopped.
+[[nodiscard]] bool await_database(const config::Settings& settings, mysql::Pool& pool, std::stop_token stop);
 
 /// Prints "error: …" for the exception that is being handled; the exit code for it.
 int report_current_exception() noexcept;

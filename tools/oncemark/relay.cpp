@@ -2,13 +2,9 @@
 #include <deque>
 #include <memory>
 
-#include <oncemark/core/backoff.hpp>
-#include <oncemark/core/error.hpp>
-#include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/core/signals.hpp>
 #include <oncemark/kafka/producer.hpp>
-#include <oncemark/mysql/migration.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/outbox/relay.hpp>
 
@@ -21,7 +17,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReportEvery = 60s;
-constexpr Backoff kWait{.initial = 500ms, .factor = 2.0, .cap = 10s, .jitter = 0.2};
 
 /// One relay with the producer that belongs to it alone.
 struct Running {
@@ -37,20 +32,6 @@ struct Running {
   kafka::Producer producer;
   outbox::Relay relay;
 };
-
-/// Waits for the database to come up. Wrong settings end it by an exception; false when stopped.
-bool await_database(const config::Settings& settings, mysql::Pool& pool, std::stop_token stop) {
-  for (int failures = 1;; ++failures) {
-    try {
-      mysql::require_schema(pool);
-      return true;
-    } catch (const Error& error) {
-      if (!error.retryable()) first_contact(settings, [] { throw; });
-      log(LogLevel::warn, "waiting for the database", {{"failures", failures}, {"text", error.what()}});
-    }
-    if (!wait_for(stop, delay_after(kWait, failures, random_token()))) return false;
-  }
-}
 
 void report(const std::deque<Running>& relays, std::string_view text) {
   for (const Running& running : relays) {

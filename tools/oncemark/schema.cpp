@@ -92,12 +92,12 @@ int print_grants(const Globals& globals) {
   const std::string on = " ON " + quoted(settings.mysql.schema, "SCHEMA", '`') + ".* TO " +
                          quoted(settings.mysql.user, "USER", '\'') + "@'%';";
   const std::string run = "GRANT SELECT, INSERT, UPDATE, DELETE" + on;
-  const std::string migrate = "GRANT CREATE, ALTER, INDEX, DROP, REFERENCES" + on;
+  const std::string migrate = "GRANT CREATE, ALTER, INDEX, DROP, REFERENCES, LOCK TABLES" + on;
   if (globals.json) {
     print_json({{"run", run}, {"migrate", migrate}});
   } else {
     std::cout << "-- to run services, relays and dlq-replay\n"
-              << run << "\n-- in addition, for the account that runs `oncemark schema apply`\n"
+              << run << "\n-- in addition, for the account that runs `oncemark schema apply` and `partitions rotate`\n"
               << migrate << '\n';
   }
   return kDone;

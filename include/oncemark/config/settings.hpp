@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <oncemark/housekeeping/sweeper.hpp>
+#include <oncemark/housekeeping/watchdog.hpp>
 #include <oncemark/kafka/settings.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/outbox/relay.hpp>
@@ -23,6 +25,8 @@ struct Settings {
   kafka::ProducerOptions kafka = {};
   outbox::RelayOptions relay = {};
   retry::TopicNames topics = {};
+  housekeeping::SweepOptions retention = {};
+  housekeeping::WatchdogOptions watchdog = {};
 
   std::string file = {};  // that was read; empty: there was none
   /// Where each key was set: "oncemark.toml line 3, column 1" or "environment variable ONCEMARK_…".

@@ -12,6 +12,7 @@
 #include <oncemark/inbox/effect.hpp>
 #include <oncemark/inbox/key_from.hpp>
 #include <oncemark/inbox/store.hpp>
+#include <oncemark/ledger/horizon.hpp>
 #include <oncemark/message/json_pointer.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/observe/metrics.hpp>
@@ -43,6 +44,7 @@ struct DedupOptions {
   OnKeyConflict on_key_conflict =
       OnKeyConflict::count;                       // same key, other contents · dead_letter floods if resends vary
   std::vector<std::string> conflict_fields = {};  // JSON pointers to what tells contents apart · default: every byte
+  ledger::HorizonOptions horizon = {};               // a message that is new, and as old as marks that were purged
 
   void validate() const;
 };
@@ -59,6 +61,8 @@ struct DedupOptions {
 /// Errors:  handle(message) throws what the effect threw (after rolling back: no mark is kept), MysqlError or
 ///          InDoubtError. A duplicate is an outcome. A key conflict (same key, other contents) is logged and counted,
 ///          and with OnKeyConflict::dead_letter also thrown, as KeyConflictError.
+///          A message that is new and not younger than the horizon fails with ledger::OlderThanHorizonError, and its
+///          effect is not called (DedupOptions::horizon).
 /// Crash:   before the commit: nothing happened, the message is delivered again. After: it is a duplicate from then on.
 /// Source:  docs/guarantees.md, consumer.
 class Dedup final : public consume::Handler {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <oncemark/inbox/store.hpp>
+#include <oncemark/ledger/horizon.hpp>
 #include <oncemark/mysql/pool.hpp>
 
 namespace oncemark::inbox {
@@ -9,10 +10,12 @@ namespace oncemark::inbox {
 ///
 /// Shape, Errors, Crash: as Store. A transaction that was doomed ends in the error that doomed it, whatever `effects`
 ///          threw afterwards, so that a lost race is never taken for the message's fault.
+///          A message that had no mark, and that is old enough, is held against the horizon in the same transaction; if
+///          it is not younger, its claim is given back and says so (Claim::is_older_than_horizon).
 /// Threads: any; each settle() borrows one connection.
 class MysqlStore final : public Store {
  public:
-  explicit MysqlStore(mysql::Pool& pool) : pool_(pool) {}
+  explicit MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon = {}) : pool_(pool), horizon_(horizon) {}
 
   void prepare() override;
   std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
@@ -25,6 +28,7 @@ class MysqlStore final : public Store {
 
  private:
   mysql::Pool& pool_;
+  ledger::HorizonOptions horizon_;
 };
 
 }  // namespace oncemark::inbox

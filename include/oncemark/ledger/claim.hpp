@@ -14,10 +14,12 @@ namespace oncemark::ledger {
 
 /// What a claim found.
 struct Claim {
-  bool is_fresh = false;              // this transaction owns the message: run the handler
-  Standing standing = {};             // not fresh: what the row said
-  bool is_key_conflict = false;       // not fresh, and the row was made by a message with other contents
-  std::optional<Message> whole = {};  // fresh, and the record is a pointer: the message with what it points to
+  bool is_fresh = false;               // this transaction owns the message: run the handler
+  Standing standing = {};              // not fresh: what the row said
+  bool is_key_conflict = false;        // not fresh, and the row was made by a message with other contents
+  bool is_new_row = false;             // fresh, and there was no row
+  bool is_older_than_horizon = false;  // not fresh: its mark may have been purged; see ledger/horizon.hpp
+  std::optional<Message> whole = {};   // fresh, and the record is a pointer: the message with what it points to
 };
 
 /// Claims one message for `consumer`, before its handler runs.

@@ -15,5 +15,7 @@ inline constexpr std::string_view kKeyConflicts = "oncemark_inbox_key_conflicts_
 inline constexpr std::string_view kRelaySent = "oncemark_outbox_sent_total";                    // (relay)
 inline constexpr std::string_view kRelayRefused = "oncemark_outbox_refused_total";              // (relay)
 inline constexpr std::string_view kRelayDead = "oncemark_outbox_dead_total";                    // (relay)
+inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";            // (table)
+inline constexpr std::string_view kResent = "oncemark_housekeeping_resent_messages_total";      // (consumer)
 
 }  // namespace oncemark::metric

@@ -78,6 +78,11 @@ batch = 20
 poll_interval = "1s"
 [topics]
 retry = "r.{group}.{topic}"
+[retention]
+marks = "30d"
+letters = "0s"
+[watchdog]
+overdue = "2h"
 )");
 
   const Settings settings = load(file, {});
@@ -94,6 +99,10 @@ retry = "r.{group}.{topic}"
   EXPECT_EQ(settings.relay.batch, 20u);
   EXPECT_EQ(settings.relay.poll_interval, 1s);
   EXPECT_EQ(settings.topics.retry, "r.{group}.{topic}");
+  EXPECT_EQ(settings.retention.marks, 720h);
+  EXPECT_EQ(settings.retention.letters, 0s);
+  EXPECT_EQ(settings.watchdog.overdue, 2h);
+  EXPECT_EQ(settings.watchdog.resend.topics.retry, "r.{group}.{topic}");
 }
 
 TEST_F(ConfigTest, TheEnvironmentOverridesTheFile) {
