@@ -46,7 +46,11 @@ sql() { # STATEMENT, with the environment of a stack
   MYSQL_PWD=$(cat "$ONCEMARK_MYSQL__PASSWORD_FILE") mariadb --no-defaults -N -B -h "${url%:*}" -P "${url#*:}" \
     -u "$ONCEMARK_MYSQL__USER" -e "$1" "$ONCEMARK_MYSQL__SCHEMA"
 }
-export -f sql
+redis() { # COMMAND..., with the environment of a stack
+  REDISCLI_AUTH=$(cat "$ONCEMARK_REDIS__PASSWORD_FILE") redis-cli -p "${ONCEMARK_REDIS__URL##*:}" \
+    --user "$ONCEMARK_REDIS__USER" "$@" 2>&1
+}
+export -f sql redis
 
 two_stacks_run_side_by_side() {
   local a=$work/a b=$work/b code=0
@@ -55,8 +59,8 @@ two_stacks_run_side_by_side() {
   "$stack" run --dir "$b" -- bash -c '
     until [[ -e $1/a.up ]]; do sleep 0.1; done
     "$0" status --dir "$1/a" && "$0" status && [[ $ONCEMARK_STACK_DIR == "$1/b" ]] &&
-      [[ $(sql "SELECT CONCAT(@@sync_binlog, DATABASE())") == 1oncemark ]] &&
-      printf "%s\n" "$ONCEMARK_KAFKA__BROKERS" "$ONCEMARK_MYSQL__URL" >"$1/b.addresses" && exit 7
+      [[ $(sql "SELECT CONCAT(@@sync_binlog, DATABASE())") == 1oncemark && $(redis PING) == PONG ]] &&
+      printf "%s\n" "$ONCEMARK_KAFKA__BROKERS" "$ONCEMARK_MYSQL__URL" "$ONCEMARK_REDIS__URL" >"$1/b.addresses" && exit 7
     exit 1' "$stack" "$work" >"$work/b.out" 2>&1 &
   background=$!
   "$stack" up --dir "$a" >"$work/a.env" 2>"$work/a.out" || fail "up"
@@ -67,14 +71,18 @@ two_stacks_run_side_by_side() {
   background=''
   expect_code 7 "$code" "run"
   expect_nothing_of "$b"
-  ! printf '%s\n' "$ONCEMARK_KAFKA__BROKERS" "$ONCEMARK_MYSQL__URL" | grep -qxFf - "$work/b.addresses" ||
+  ! printf '%s\n' "$ONCEMARK_KAFKA__BROKERS" "$ONCEMARK_MYSQL__URL" "$ONCEMARK_REDIS__URL" | grep -qxFf - "$work/b.addresses" ||
     fail "both stacks have the same address"
   passed "two stacks run side by side; run returns its command's exit code and leaves nothing"
 }
 
 a_stack_is_looked_after_by_commands() { # the stack that is up in $work/a
   local a=$work/a code=0
-  [[ $(stat -c %a "$ONCEMARK_MYSQL__PASSWORD_FILE") == 600 ]] || fail "others can read the password"
+  local file
+  for file in "$ONCEMARK_MYSQL__PASSWORD_FILE" "$ONCEMARK_REDIS__PASSWORD_FILE"; do
+    [[ $(stat -c %a "$file") == 600 ]] || fail "others can read $file"
+  done
+  redis-cli -p "${ONCEMARK_REDIS__URL##*:}" PING 2>&1 | grep -q NOAUTH || fail "Redis answers without a password"
   "$stack" up --dir "$a" >"$work/again.env" 2>"$work/again.out" || fail "up, a second time"
   grep -q 'up already' "$work/again.out" || fail "a second up does not say that it is up"
   cmp -s "$work/a.env" "$work/again.env" || fail "a second up prints another environment"
@@ -88,6 +96,15 @@ a_stack_is_looked_after_by_commands() { # the stack that is up in $work/a
   "$stack" restart mysql --dir "$a" || fail "restart"
   sql "SELECT * FROM kept" || fail "the restarted server has another address, or has lost its data"
   "$stack" status --dir "$a" >/dev/null || fail "status after the restart"
+
+  [[ $(redis SET kept 1) == OK ]] || fail "Redis does not take a key"
+  "$stack" kill redis --dir "$a" || fail "kill redis"
+  code=0
+  "$stack" status --dir "$a" >"$work/status.out" || code=$?
+  expect_code 1 "$code" "status with Redis down"
+  grep -q '^redis down ' "$work/status.out" || fail "status does not show redis as down"
+  "$stack" restart redis --dir "$a" || fail "restart redis"
+  [[ $(redis EXISTS kept) == 0 ]] || fail "the restarted Redis has another address, or has kept something"
 
   "$stack" down --dir "$a" || fail "down"
   unset "${!ONCEMARK_@}" # or our own children would look like processes of a

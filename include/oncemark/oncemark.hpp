@@ -20,7 +20,9 @@
 #include <oncemark/housekeeping/watchdog.hpp>
 #include <oncemark/inbox/batch_dedup.hpp>
 #include <oncemark/inbox/dedup.hpp>
+#include <oncemark/inbox/hint.hpp>
 #include <oncemark/inbox/key_from.hpp>
+#include <oncemark/inbox/redis_hint.hpp>
 #include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/consumer.hpp>
 #include <oncemark/kafka/errors.hpp>
@@ -28,6 +30,7 @@
 #include <oncemark/message/message.hpp>
 #include <oncemark/message/names.hpp>
 #include <oncemark/message/ports.hpp>
+#include <oncemark/mysql/epoch.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/mysql/pool.hpp>
@@ -36,6 +39,8 @@
 #include <oncemark/observe/metrics.hpp>
 #include <oncemark/outbox/relay.hpp>
 #include <oncemark/outbox/writer.hpp>
+#include <oncemark/redis/client.hpp>
+#include <oncemark/redis/errors.hpp>
 #include <oncemark/retry/policy.hpp>
 #include <oncemark/retry/topics.hpp>
 #include <oncemark/version.hpp>

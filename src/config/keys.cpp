@@ -88,6 +88,20 @@ std::vector<Key> make_keys() {
        .kind = Kind::properties,
        .set = [](Settings& s, const Value& value) { s.kafka.properties = std::get<kafka::Properties>(value); }},
       text(
+          "redis.url", [](Settings & s) -> auto& { return s.redis.url; }),
+      text(
+          "redis.user", [](Settings & s) -> auto& { return s.redis.user; }),
+      text(
+          "redis.password_file", [](Settings & s) -> auto& { return s.redis.password_file; }, Kind::path),
+      number(
+          "redis.database", [](Settings & s) -> auto& { return s.redis.database; }, 0, 65'535),
+      number(
+          "redis.pool", [](Settings & s) -> auto& { return s.redis.size; }, 1, 1'000),
+      duration(
+          "redis.connect_timeout", [](Settings & s) -> auto& { return s.redis.connect_timeout; }, kTick, seconds(60)),
+      duration(
+          "redis.command_timeout", [](Settings & s) -> auto& { return s.redis.command_timeout; }, kTick, seconds(60)),
+      text(
           "relay.name", [](Settings & s) -> auto& { return s.relay.name; }),
       number(
           "relay.batch", [](Settings & s) -> auto& { return s.relay.batch; }, 1, 10'000),
@@ -201,7 +215,7 @@ void set_key(Settings& settings, const Key& key, const Value& value, const std::
 
 void refuse_key(const std::string& name, const std::string& shown, const std::string& where,
                 const std::function<std::string(const std::string& key)>& spell) {
-  if (name == "mysql.password" || name == "kafka.password") {
+  if (name == "mysql.password" || name == "kafka.password" || name == "redis.password") {
     throw ConfigError(name, "\"" + shown + "\" " + where +
                                 ": a password is only read from a file of its own; write it there, readable by its "
                                 "owner only (chmod 600), and set " +

@@ -113,6 +113,7 @@ const std::vector<std::string>& names() {
       "dedup.after_claim",
       "dedup.after_commit",
       "dedup.after_handler",
+      "hint.before_write",
       "partitions.before_drop",
       "relay.after_ack",
       "relay.after_mark",

@@ -1,5 +1,6 @@
 #include <oncemark/inbox/dedup.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include <oncemark/observe/metric_names.hpp>
 
 #include "core/utf8.hpp"
+#include "inbox/hint_use.hpp"
 
 namespace oncemark::inbox {
 
@@ -42,6 +44,7 @@ void DedupOptions::validate() const {
   }
   for (const std::string& field : conflict_fields) (void)JsonPointer(field);
   horizon.validate();
+  hint_use.validate();
 }
 
 Dedup::Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics)
@@ -51,7 +54,8 @@ Dedup::Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& me
       key_from_(options_.key_from.value_or(KeyFrom::message_id())),
       conflict_fields_(options_.conflict_fields.begin(), options_.conflict_fields.end()),
       effect_(std::move(effect)),
-      metrics_(metrics) {
+      metrics_(metrics),
+      hint_(std::make_unique<HintUse>(options_.hint, options_.hint_use, options_.consumer, metrics)) {
   options_.validate();
 }
 
@@ -61,7 +65,8 @@ Dedup::Dedup(Store& store, DedupOptions options, Effect effect, Metrics& metrics
       key_from_(options_.key_from.value_or(KeyFrom::message_id())),
       conflict_fields_(options_.conflict_fields.begin(), options_.conflict_fields.end()),
       effect_(std::move(effect)),
-      metrics_(metrics) {
+      metrics_(metrics),
+      hint_(std::make_unique<HintUse>(options_.hint, options_.hint_use, options_.consumer, metrics)) {
   options_.validate();
 }
 
@@ -117,8 +122,11 @@ struct Dedup::Run {
   std::vector<std::size_t> undone;  // their claims are given back
 };
 
+struct Dedup::Look : HintUse::Look {};
+
 consume::Outcome Dedup::handle(const Message& message) {
-  const Handled handled = handle_alone(message);
+  const Message* const only = &message;
+  const Handled handled = handle(Group(&only, 1));
   if (handled.messages.front().failure) std::rethrow_exception(handled.messages.front().failure);
   return handled.messages.front().outcome;
 }
@@ -130,10 +138,41 @@ Handled Dedup::handle(Group group) {
   if (options_.effects == Effects::transaction) {
     while (together < group.size() && !group[together]->from_retry_topic) ++together;
   }
-  return together > 1 ? handle_together(group.first(together)) : handle_alone(*group.front());
+  group = group.first(std::max<std::size_t>(together, 1));
+  const Look looked{hint_->look(group)};
+  // What was noted as in hand has to be settled in MySQL: its note would count against it otherwise.
+  const bool is_noted = std::ranges::any_of(group, [](const Message* message) { return message->suspect_tries > 0; });
+  const bool skips = hint_->skips() && looked.has_hits() && !is_noted;
+  return skips ? skip_hits(group, looked) : claim_and_run(group, looked);
 }
 
-Handled Dedup::handle_alone(const Message& message) {
+Handled Dedup::claim_and_run(Group group, const Look& looked) {
+  return group.size() > 1 ? handle_together(group, looked) : handle_alone(*group.front(), looked);
+}
+
+/// Those that the hint calls done are duplicates; the others are handled as if they had come alone.
+Handled Dedup::skip_hits(Group group, const Look& looked) {
+  std::vector<const Message*> unknown;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (looked.hit(i)) continue;
+    unknown.push_back(group[i]);
+    places.push_back(i);
+  }
+  Handled handled;
+  if (!unknown.empty()) handled = claim_and_run(unknown, {{.epoch = looked.epoch, .hits = {}}});
+  if (handled.failure) return handled;
+
+  // After the last that was tried nothing may be settled, unless all were.
+  const std::size_t tried = handled.messages.size();
+  std::vector<consume::Settled> settled(tried == unknown.size() ? group.size() : places[tried - 1] + 1,
+                                        {.outcome = consume::Outcome::duplicate});
+  for (std::size_t n = 0; n < tried; ++n) settled[places[n]] = std::move(handled.messages[n]);
+  hint_->skipped(settled.size() - tried);
+  return {.messages = std::move(settled)};
+}
+
+Handled Dedup::handle_alone(const Message& message, const Look& looked) {
   const Message* const only = &message;
   const Group group(&only, 1);
   Run run(1);
@@ -146,13 +185,14 @@ Handled Dedup::handle_alone(const Message& message) {
       return std::vector<std::size_t>();
     });
     ONCEMARK_FAIL_POINT("dedup.after_commit");
+    hint_->settled(looked, group, claims);
     return {.messages = outcomes(group, claims, std::move(run))};
   } catch (...) {
     return {.messages = {{.failure = std::current_exception(), .took = run.took.front()}}};
   }
 }
 
-Handled Dedup::handle_together(Group group) {
+Handled Dedup::handle_together(Group group, const Look& looked) {
   Run run(group.size());
   std::vector<ledger::Claim> claims;
   try {
@@ -173,15 +213,16 @@ Handled Dedup::handle_together(Group group) {
     if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable) {
       return {.failure = std::current_exception()};
     }
-    return handle_with_savepoints(group);
+    return handle_with_savepoints(group, looked);
   } catch (...) {
-    return handle_with_savepoints(group);
+    return handle_with_savepoints(group, looked);
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
+  hint_->settled(looked, group, claims, run.undone);
   return {.messages = outcomes(group, claims, std::move(run))};
 }
 
-Handled Dedup::handle_with_savepoints(Group group) {
+Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
   Run run(group.size());
   std::size_t tried = group.size();  // messages before the one that nothing may overtake, and that one
   std::vector<ledger::Claim> claims;
@@ -213,6 +254,7 @@ Handled Dedup::handle_with_savepoints(Group group) {
     return {.failure = std::current_exception()};
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
+  hint_->settled(looked, group, claims, run.undone);
   return {.messages = outcomes(group.first(tried), std::span(claims).first(tried), std::move(run))};
 }
 

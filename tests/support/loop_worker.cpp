@@ -35,6 +35,7 @@
 #include <oncemark/core/signals.hpp>
 #include <oncemark/dead_letter/router.hpp>
 #include <oncemark/inbox/dedup.hpp>
+#include <oncemark/inbox/redis_hint.hpp>
 #include <oncemark/kafka/consumer.hpp>
 #include <oncemark/kafka/producer.hpp>
 #include <oncemark/outbox/relay.hpp>
@@ -143,8 +144,15 @@ int main(int argc, char** argv) {
                               .instance_id = arguments.text("instance", "worker-1"),
                               .session_timeout = milliseconds("session", 1'500),
                               .max_poll_interval = milliseconds("poll", 10'000)}};
+  om::inbox::RedisHint hint{db,
+                            {.redis = {.url = environment("ONCEMARK_REDIS__URL"),
+                                       .user = environment("ONCEMARK_REDIS__USER"),
+                                       .password_file = environment("ONCEMARK_REDIS__PASSWORD_FILE")}}};
   om::inbox::Dedup once{db,
-                        {.consumer = "shipping", .effects = om::Effects::transaction},
+                        {.consumer = "shipping",
+                         .effects = om::Effects::transaction,
+                         .hint = &hint,
+                         .hint_use = {.trust = om::inbox::Trust::skip, .ask_above = 0}},
                         Effect(arguments.text("room", "/nonexistent"))};
   const auto delay = milliseconds("delay", 50);
   om::dead_letter::Router failures{

@@ -23,6 +23,14 @@ mysql::PoolOptions Stack::mysql() {
 }
 
 std::string Stack::brokers() { return variable("ONCEMARK_KAFKA__BROKERS"); }
+redis::ClientOptions Stack::redis() {
+  return {.url = variable("ONCEMARK_REDIS__URL"),
+          .user = variable("ONCEMARK_REDIS__USER"),
+          .password_file = variable("ONCEMARK_REDIS__PASSWORD_FILE"),
+          .connect_timeout = std::chrono::seconds(5),  // a busy machine is no outage
+          .command_timeout = std::chrono::seconds(5)};
+}
+std::string Stack::redis_socket() { return variable("ONCEMARK_REDIS_SOCKET"); }
 int Stack::mysql_pid() { return std::stoi(variable("ONCEMARK_MYSQL_PID")); }
 std::filesystem::path Stack::directory() { return variable("ONCEMARK_STACK_DIR"); }
 

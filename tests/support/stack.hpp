@@ -4,6 +4,7 @@
 #include <string>
 
 #include <oncemark/mysql/pool.hpp>
+#include <oncemark/redis/client.hpp>
 
 namespace oncemark::testing {
 
@@ -15,6 +16,9 @@ struct Stack {
   [[nodiscard]] static mysql::PoolOptions mysql();
   /// bootstrap.servers
   [[nodiscard]] static std::string brokers();
+  /// Account and address of the Redis server. Tests that stop, fill or flush one start their own: PrivateRedis.
+  [[nodiscard]] static redis::ClientOptions redis();
+  [[nodiscard]] static std::string redis_socket();
   [[nodiscard]] static int mysql_pid();
   [[nodiscard]] static std::filesystem::path directory();
 };

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include <oncemark/mysql/epoch.hpp>
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/version.hpp>
 
@@ -77,6 +78,20 @@ int show_status(const Globals& globals) {
   return is_missing || is_changed ? kUnhealthy : kDone;
 }
 
+int draw_new_epoch(const Globals& globals) {
+  const config::Settings settings = globals.settings();
+  const auto pool = open_pool(settings);
+  std::uint64_t epoch = 0;
+  first_contact(settings, [&] { epoch = mysql::draw_epoch(*pool); });
+  if (globals.json) {
+    print_json({{"schema", settings.mysql.schema}, {"epoch", epoch}});
+  } else {
+    std::cout << "Database " << settings.mysql.schema << " has a new epoch, " << epoch
+              << ". All hints in Redis are void; running consumers see it within epoch_interval (5 s).\n";
+  }
+  return kDone;
+}
+
 /// The name in quotes, or a placeholder when it is not configured.
 std::string quoted(const std::string& name, const char* placeholder, char quote) {
   std::string text(1, quote);
@@ -119,6 +134,8 @@ void add_schema_verbs(CLI::App& parent, Program& program) {
   add("apply", "apply the migrations that are missing; safe to run twice", "  oncemark schema apply", apply_schema);
   add("status", "what is applied and what is missing; exit code 4 when something is",
       "  oncemark schema status\n  oncemark schema status --json | jq -r .state", show_status);
+  add("new-epoch", "after a restore, a copy or a reset of marks: make all hints in Redis void; harmless otherwise",
+      "  oncemark schema new-epoch", draw_new_epoch);
   add("grants", "print the rights that the configured account needs", "  oncemark schema grants", print_grants);
 }
 

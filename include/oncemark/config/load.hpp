@@ -22,7 +22,8 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 
 /// Reads the file that find_file() names, then the environment, which overrides it.
 ///
-/// Shape:   TOML: sections [mysql], [kafka], [relay], [topics], [retention], [watchdog]; durations are text with a unit ("200ms", "5s", "10m",
+/// Shape:   TOML: sections [mysql], [kafka], [redis], [relay], [topics], [retention], [watchdog]; durations are text
+///          with a unit ("200ms", "5s", "10m",
 ///          "2h", "7d"). Every key has a variable ONCEMARK_SECTION__NAME; lists there are separated by commas,
 ///          kafka.properties by semicolons (a=b;c=d). A relative path in the file starts at the file's folder.
 /// Threads: any; reads files.

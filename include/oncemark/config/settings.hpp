@@ -10,6 +10,7 @@
 #include <oncemark/kafka/settings.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/outbox/relay.hpp>
+#include <oncemark/redis/client.hpp>
 #include <oncemark/retry/topics.hpp>
 
 namespace oncemark::config {
@@ -23,6 +24,7 @@ namespace oncemark::config {
 struct Settings {
   mysql::PoolOptions mysql = {};
   kafka::ProducerOptions kafka = {};
+  redis::ClientOptions redis = {};  // for services that share the file; no program of ours connects to it
   outbox::RelayOptions relay = {};
   retry::TopicNames topics = {};
   housekeeping::SweepOptions retention = {};

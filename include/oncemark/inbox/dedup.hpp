@@ -10,6 +10,7 @@
 #include <oncemark/consume/handler.hpp>
 #include <oncemark/inbox/batch.hpp>
 #include <oncemark/inbox/effect.hpp>
+#include <oncemark/inbox/hint.hpp>
 #include <oncemark/inbox/key_from.hpp>
 #include <oncemark/inbox/store.hpp>
 #include <oncemark/ledger/horizon.hpp>
@@ -36,6 +37,8 @@ enum class OnKeyConflict {
   dead_letter,  ///< a letter of class key_conflict, keyed by its coordinates; the key's own row is not touched
 };
 
+class HintUse;
+
 struct DedupOptions {
   std::string consumer = {};                      // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
   std::optional<oncemark::Effects> effects = {};  // required
@@ -45,6 +48,8 @@ struct DedupOptions {
       OnKeyConflict::count;                       // same key, other contents · dead_letter floods if resends vary
   std::vector<std::string> conflict_fields = {};  // JSON pointers to what tells contents apart · default: every byte
   ledger::HorizonOptions horizon = {};               // a message that is new, and as old as marks that were purged
+  SeenHint* hint = nullptr;   // may know what is done (docs/redis.md) · must outlive the Dedup · null: nothing does
+  HintOptions hint_use = {};  // when it is asked, and whether it is believed
 
   void validate() const;
 };
@@ -92,10 +97,13 @@ class Dedup final : public consume::Handler {
   using Group = std::span<const Message* const>;
   using Claims = std::span<const ledger::Claim>;
   struct Run;
+  struct Look;  // what the hint said
 
-  [[nodiscard]] consume::Handled handle_alone(const Message& message);
-  [[nodiscard]] consume::Handled handle_together(Group group);
-  [[nodiscard]] consume::Handled handle_with_savepoints(Group group);
+  [[nodiscard]] consume::Handled claim_and_run(Group group, const Look& looked);
+  [[nodiscard]] consume::Handled skip_hits(Group group, const Look& looked);
+  [[nodiscard]] consume::Handled handle_alone(const Message& message, const Look& looked);
+  [[nodiscard]] consume::Handled handle_together(Group group, const Look& looked);
+  [[nodiscard]] consume::Handled handle_with_savepoints(Group group, const Look& looked);
   void apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place);
   void apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run);
   [[nodiscard]] std::vector<consume::Settled> outcomes(Group group, Claims claims, Run run);
@@ -109,6 +117,7 @@ class Dedup final : public consume::Handler {
   Effect effect_;             // either this one
   BatchEffect batch_effect_;  // or this one
   Metrics& metrics_;
+  std::unique_ptr<HintUse> hint_;
 };
 
 }  // namespace oncemark::inbox

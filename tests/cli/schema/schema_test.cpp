@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <oncemark/mysql/epoch.hpp>
+
 #include "support/process.hpp"
 #include "support/tool_environment.hpp"
 
@@ -35,6 +37,29 @@ TEST(SchemaProgram, ApplyingTwiceIsHarmless) {
 
   EXPECT_EQ(again.code, 0);
   EXPECT_THAT(again.out, HasSubstr("\"applied\":[]"));
+}
+
+TEST(SchemaProgram, NewEpochDrawsAnotherOneForAllVersions) {
+  TempSchema schema(Tables::ours);
+  const mysql::Pool pool(schema.options());
+  const std::uint64_t before = mysql::read_epoch(pool);
+
+  const Ended ended = run({program(), "schema", "new-epoch", "--json"}, environment_of(schema));
+
+  EXPECT_EQ(ended.code, 0);
+  const std::uint64_t after = mysql::read_epoch(pool);
+  EXPECT_NE(after, before);
+  EXPECT_THAT(ended.out, HasSubstr("\"epoch\":" + std::to_string(after)));
+  EXPECT_EQ(run({program(), "schema", "status"}, environment_of(schema)).code, 0);
+}
+
+TEST(SchemaProgram, NewEpochNeedsTables) {
+  TempSchema schema(Tables::none);
+
+  const Ended ended = run({program(), "schema", "new-epoch"}, environment_of(schema));
+
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_THAT(ended.err, HasSubstr("oncemark schema apply"));
 }
 
 TEST(SchemaProgram, AMissingDatabaseIsAnErrorOfTheSettings) {

@@ -72,6 +72,10 @@ lock_wait_timeout = "7s"
 brokers = ["a:9092", "b:9092"]
 linger = "0ms"
 properties = { "security.protocol" = "SSL", "socket.nagle.disable" = true, "batch.size" = 4096 }
+[redis]
+url = "tcp://redis:6379"
+database = 2
+command_timeout = "5ms"
 [relay]
 name = "shipping"
 batch = 20
@@ -95,6 +99,9 @@ overdue = "2h"
   EXPECT_EQ(
       settings.kafka.properties,
       (kafka::Properties{{"batch.size", "4096"}, {"security.protocol", "SSL"}, {"socket.nagle.disable", "true"}}));
+  EXPECT_EQ(settings.redis.url, "tcp://redis:6379");
+  EXPECT_EQ(settings.redis.database, 2);
+  EXPECT_EQ(settings.redis.command_timeout, 5ms);
   EXPECT_EQ(settings.relay.name, "shipping");
   EXPECT_EQ(settings.relay.batch, 20u);
   EXPECT_EQ(settings.relay.poll_interval, 1s);
@@ -181,6 +188,7 @@ TEST_F(ConfigTest, RefusesAPasswordAndDoesNotRepeatIt) {
 
   EXPECT_THAT(refusal("[mysql]\npassword = \"hunter2\"\n"), AllOf(never_shown, HasSubstr("line 2, column 1")));
   EXPECT_THAT(refusal("[kafka]\nproperties = { \"sasl.password\" = \"hunter2\" }\n"), never_shown);
+  EXPECT_THAT(refusal("[redis]\npassword = \"hunter2\"\n"), never_shown);
   EXPECT_THAT(refusal("", {{"ONCEMARK_MYSQL__PASSWORD", "hunter2"}}), HasSubstr("ONCEMARK_MYSQL__PASSWORD_FILE"));
   EXPECT_THAT(refusal("[mysql]\npassword = hunter2\n"), Not(HasSubstr("hunter2")));
 }
