@@ -63,7 +63,7 @@ two_stacks_run_side_by_side() {
       printf "%s\n" "$ONCEMARK_KAFKA__BROKERS" "$ONCEMARK_MYSQL__URL" "$ONCEMARK_REDIS__URL" >"$1/b.addresses" && exit 7
     exit 1' "$stack" "$work" >"$work/b.out" 2>&1 &
   background=$!
-  "$stack" up --dir "$a" >"$work/a.env" 2>"$work/a.out" || fail "up"
+  "$stack" up --dir "$a" --mysql-option max-connections=77 >"$work/a.env" 2>"$work/a.out" || fail "up"
   # shellcheck source=/dev/null
   . "$work/a.env"
   touch "$work/a.up"
@@ -95,6 +95,7 @@ a_stack_is_looked_after_by_commands() { # the stack that is up in $work/a
   grep -q '^mysql down ' "$work/status.out" || fail "status does not show mysql as down"
   "$stack" restart mysql --dir "$a" || fail "restart"
   sql "SELECT * FROM kept" || fail "the restarted server has another address, or has lost its data"
+  [[ $(sql "SELECT @@max_connections") == 77 ]] || fail "the restarted server has lost --mysql-option"
   "$stack" status --dir "$a" >/dev/null || fail "status after the restart"
 
   [[ $(redis SET kept 1) == OK ]] || fail "Redis does not take a key"

@@ -12,6 +12,6 @@ void GroupSize::succeeded(std::size_t messages, std::chrono::nanoseconds time) n
   }
 }
 
-void GroupSize::failed() noexcept { limit_ = std::max<std::size_t>(1, limit_ / 2); }
+void GroupSize::failed() noexcept { limit_ = std::max(min_, limit_ / 2); }
 
 }  // namespace oncemark::consume

@@ -63,7 +63,7 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
       metrics_(metrics),
       on_fatal_(std::move(on_fatal)),
       on_outage_(std::move(on_outage)),
-      workers_(options.workers, Worker{.size = GroupSize(options.max_group)}),
+      workers_(options.workers, Worker{.size = GroupSize(options.max_group, GroupSize::kTarget, options.min_group)}),
       flood_(options.breaker, handler.consumer(), metrics, std::move(hold), std::move(let_one_through)) {}
 
 LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_token& stop) {

@@ -45,6 +45,7 @@ std::size_t size_of(const Record& record) {
 void RunnerOptions::validate() const {
   require(workers >= 1 && workers <= 256, "workers", std::to_string(workers), "1 to 256");
   require(max_group >= 1 && max_group <= 1'000, "max_group", std::to_string(max_group), "1 to 1,000");
+  require(min_group >= 1 && min_group <= max_group, "min_group", std::to_string(min_group), "1 to max_group");
   require(max_in_flight >= workers, "max_in_flight", std::to_string(max_in_flight), "at least the number of workers");
   require(max_in_flight_bytes >= (1u << 20), "max_in_flight_bytes", std::to_string(max_in_flight_bytes),
           "at least 1 MiB");

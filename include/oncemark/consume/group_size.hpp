@@ -7,16 +7,19 @@ namespace oncemark::consume {
 
 /// How many messages a worker puts into one transaction: as many as keep it short.
 ///
-/// Shape:   starts at 1; a full group that took less than `target` grows the limit by a quarter (at least one); one
+/// Shape:   starts at `min`; a full group that took less than `target` grows the limit by a quarter (at least one); one
 ///          of several that took longer, and any failure, halves it. So it follows the handler's speed and the contention on
 ///          the rows it touches, which no fixed number does.
+///          It stays within `min` and `max`: with both the same it is fixed.
 /// Threads: one at a time; each worker has its own.
 /// Errors:  none.
 /// Source:  design, decision 3.
 class GroupSize {
  public:
-  explicit GroupSize(std::size_t max, std::chrono::nanoseconds target = std::chrono::milliseconds(20)) noexcept
-      : max_(max), target_(target) {}
+  static constexpr std::chrono::milliseconds kTarget{20};
+
+  explicit GroupSize(std::size_t max, std::chrono::nanoseconds target = kTarget, std::size_t min = 1) noexcept
+      : min_(min), max_(max), target_(target) {}
 
   [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
   /// A group of `messages` was committed in `time`.
@@ -25,9 +28,10 @@ class GroupSize {
   void failed() noexcept;
 
  private:
+  std::size_t min_;
   std::size_t max_;
   std::chrono::nanoseconds target_;
-  std::size_t limit_ = 1;
+  std::size_t limit_ = min_;
 };
 
 }  // namespace oncemark::consume

@@ -19,6 +19,8 @@ struct RunnerOptions {
   std::size_t workers = 4;                      // lanes; each holds one database connection while it works · 1 to 256
   std::size_t max_group = 128;                  // messages in one transaction at most; how many follows time and
                                                 // contention (GroupSize) · 1 is a transaction each · 1 to 1,000
+  std::size_t min_group = 1;                    // the limit never falls below it; as large as max_group, it is fixed
+                                                // · lost races repeat as large · 1 to max_group
   std::size_t max_in_flight = 10'000;           // records read and not settled; past it partitions pause · ≥ workers
   std::size_t max_in_flight_bytes = 64u << 20;  // the same in bytes of payload, key and headers · ≥ 1 MiB
   std::chrono::milliseconds commit_interval{1'000};  // how often positions are committed · redelivery after a crash

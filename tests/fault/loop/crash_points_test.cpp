@@ -72,10 +72,14 @@ TEST_P(CrashPoints, NeitherLoseNorDoubleAnything) {
 /// The fail points of the programs that the worker is made of.
 std::vector<std::string> worker_points() {
   std::vector<std::string> points;
+  const auto is_elsewhere = [](const std::string& name) {
+    for (const char* part : {"replay.", "sweeper.", "partitions.", "watchdog.", "topic_replay.", "waiting."}) {
+      if (name.starts_with(part)) return true;
+    }
+    return false;
+  };
   for (const std::string& name : faults::names()) {
-    const bool is_elsewhere = name.starts_with("replay.") || name.starts_with("sweeper.") ||
-                              name.starts_with("partitions.") || name.starts_with("watchdog.");
-    if (!is_elsewhere) points.push_back(name);
+    if (!is_elsewhere(name)) points.push_back(name);
   }
   return points;
 }

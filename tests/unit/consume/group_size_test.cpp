@@ -37,5 +37,13 @@ TEST(GroupSize, HalvesWhenSlowOrFailedAndNeverBelowOne) {
   EXPECT_EQ(size.limit(), 1u);
 }
 
+TEST(GroupSize, IsFixedWhenLeastAndMostAreTheSame) {
+  GroupSize size(10, GroupSize::kTarget, 10);
+  EXPECT_EQ(size.limit(), 10u);
+  size.failed();
+  size.succeeded(10, 1s);
+  EXPECT_EQ(size.limit(), 10u);
+}
+
 }  // namespace
 }  // namespace oncemark::consume

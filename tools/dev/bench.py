@@ -1,0 +1,342 @@
+"""Runs workloads on the servers whose addresses tools/stack exports; called by tools/bench.
+
+Each round: tables and topic made anew, the program run as a process of its own, and a verdict by bench_verify, which
+is not linked with the library. Data goes to standard output, one JSON line a round; everything else to standard error.
+"""
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TETHER = ("setpriv", "--pdeathsig", "KILL")  # if the supervisor is killed, the kernel ends what it started
+MEBIBYTE = 1 << 20
+
+WORKLOADS = {
+    "w1": (50_000, "10 % copies; one UPDATE and one INSERT a message"),
+    "w3": (50_000, "the same with 95 % copies"),
+    "w4": (10_000, "the same with 10 % failing twice and 1 % always; delays 1 s and 2 s"),
+    "limit": (50_000, "w1 beside the raw limit: the same SQL in the same groups without Kafka and library"),
+    "backlog": (1_000_000, "w1 with a long backlog, for the peak memory"),
+    "w5": (200_000, "w1 over a marks table of 1, 5 and 20 million rows (--marks)"),
+    "w6": (20_000, "keys: uniform; ten hot; ten hot and one whose handler sleeps 1 s a message. Latency by class"),
+    "group-commit": (0, "adaptive groups against groups of 1, 10 and 100, over private and shared rows"),
+}
+SHARES = {"w4": (10, 1)}  # per cent that fail twice, always
+COUNTED = ("Questions", "Com_stmt_prepare", "Com_stmt_reset", "Com_admin_commands", "Com_commit", "Com_stmt_execute")
+
+
+class Failed(Exception):
+    """A round cannot be run; the text says why."""
+
+
+def number(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def arguments(words):
+    parser = argparse.ArgumentParser(prog="tools/bench", add_help=False, allow_abbrev=False)
+    parser.add_argument("--build", type=Path, default=ROOT / "build/release/bench", help=argparse.SUPPRESS)
+    parser.add_argument("--link", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("workload", choices=sorted(WORKLOADS))
+    parser.add_argument("n", nargs="?", type=number, help="messages")
+    parser.add_argument("--rounds", type=number, default=1, help="rounds, then a line of medians (1)")
+    parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
+    parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
+    parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
+    parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
+    parser.add_argument("--marks", default="1,5,20", help="w5: millions of rows, rising (1,5,20)")
+    parser.add_argument("--rate", type=number, default=1_000, help="w6: messages produced a second (1000)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="group-commit: how long each case is measured (3)")
+    options = parser.parse_args(words)
+    kind, _, size = options.group.partition(":")
+    if kind not in ("adaptive", "fixed") or (size or kind == "fixed") and not size.isdecimal():
+        parser.error(f"no such --group: {options.group}")
+    try:
+        options.marks = [round(float(word) * 1_000_000) for word in options.marks.split(",")]
+    except ValueError:
+        parser.error(f"--marks takes numbers: {options.marks}")
+    if sorted(set(options.marks)) != options.marks or options.marks[0] < 1:
+        parser.error("--marks must rise: rows are added, never removed")
+    if options.batch and options.workload in ("w6", "group-commit"):
+        parser.error(f"{options.workload} has no batch handler")
+    if options.net and options.workload == "group-commit":
+        parser.error("group-commit does not go through the link")
+    options.n = options.n or WORKLOADS[options.workload][0]
+    return options
+
+
+def print_list():
+    print("workload       default N   what")
+    for name, (n, what) in WORKLOADS.items():
+        print(f"{name:<14} {n or '':>9}   {what}")
+    print("""
+N                           how many messages
+--rounds K                  K rounds, then a line with their medians
+--batch                     the batch handler (all fresh messages of a transaction at once)
+--workers K                 threads, each with a connection (8)
+--group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
+--group fixed:K             groups of K, whatever they cost
+--net                       0.5 ms round trip between the program and the database, by Toxiproxy
+--marks 1,5,20              w5: millions of rows that are there before
+--rate K                    w6: messages a second (1000)
+--seconds S                 group-commit: how long each case is measured (3)""")
+
+
+def machine(build, environment):
+    """Where a line comes from."""
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (MEBIBYTE << 10)
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return {"cpu": cpu, "cpus": os.cpu_count(), "memory_gib": round(memory, 1), "kernel": platform.release(),
+            "commit": commit.stdout.strip(),
+            **json.loads(subprocess.check_output([build / "bench_verify", "versions"], env=environment))}
+
+
+class Server:
+    """CPU time of a server of the stack."""
+
+    def __init__(self, pid):
+        self.stat = Path(f"/proc/{int(pid)}/stat")
+
+    def cpu(self):
+        fields = self.stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Bench:
+    def __init__(self, options, environment):
+        self.options = options
+        self.socket = environment["ONCEMARK_MYSQL_SOCKET"]
+        self.kafka = Server(environment["ONCEMARK_KAFKA_PID"])
+        self.mysql = Server(environment["ONCEMARK_MYSQL_PID"])
+        self.host, _, self.port = environment["ONCEMARK_MYSQL__URL"].removeprefix("tcp://").rpartition(":")
+        self.environment = dict(
+            environment,
+            PEERS_BOOTSTRAP=environment["ONCEMARK_KAFKA__BROKERS"],
+            PEERS_DB_HOST=self.host, PEERS_DB_PORT=self.port,
+            PEERS_DB_USER=environment["ONCEMARK_MYSQL__USER"],
+            PEERS_DB_PASSWORD=Path(environment["ONCEMARK_MYSQL__PASSWORD_FILE"]).read_text(),
+            PEERS_DB_NAME=environment["ONCEMARK_MYSQL__SCHEMA"])
+        self.runs = 0
+        self.link = None
+        self.all_right = True
+        self.load({}, "schema")
+        self.load({}, "tables")
+        self.on = machine(options.build, self.environment)
+
+    # ---- Processes ----------------------------------------------------------------------------------------------
+
+    def tool(self, name, run, *words):
+        done = subprocess.run([*TETHER, self.options.build / name, *words], env={**self.environment, **run},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"{name} {' '.join(words)} ended with exit code {done.returncode}")
+        return done.stdout.strip()
+
+    def load(self, run, *words):
+        return self.tool("bench_load", run, *words)
+
+    def through_link(self):
+        """The database's address, at the far end of a slow link."""
+        if self.link is None:
+            self.link = subprocess.Popen([*TETHER, self.options.link, "-to", f"{self.host}:{self.port}"],
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            self.link_address = self.link.stdout.readline().strip()
+            if not self.link_address:
+                raise Failed("the slow link did not start")
+        host, _, port = self.link_address.rpartition(":")
+        return {"PEERS_DB_HOST": host, "PEERS_DB_PORT": port}
+
+    def status(self):
+        sql = "SHOW GLOBAL STATUS WHERE Variable_name IN ({})".format(", ".join(f"'{name}'" for name in COUNTED))
+        rows = subprocess.check_output(["mariadb", "--no-defaults", "-u", "root", "-S", self.socket, "-N", "-B", "-e", sql],
+                                       text=True)
+        return {name: int(value) for name, value in (line.split("\t") for line in rows.splitlines())}
+
+    def measured(self, program, words, run):
+        """Runs a program; its last line of output, and what it and the servers used meanwhile."""
+        address = self.through_link() if self.options.net else {}
+        before, kafka, mysql = self.status(), self.kafka.cpu(), self.mysql.cpu()
+        process = subprocess.Popen([*TETHER, self.options.build / program, *words],
+                                   env={**self.environment, **run, **address}, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, text=True)
+        output = process.stdout.read().strip().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0 or not output:
+            raise Failed(f"{program} {' '.join(words)} ended with exit code {process.returncode}")
+        after = self.status()
+        used = {name: after[name] - before[name] for name in COUNTED}
+        n = int(run["PEERS_N"])
+        # What the client waits an answer for; Questions leaves out the preparing, resetting and pinging. One is ours.
+        trips = sum(used[name] for name in ("Questions", "Com_stmt_prepare", "Com_stmt_reset", "Com_admin_commands")) - 1
+        line = json.loads(output[-1])
+        line.update(cpu_s=round(usage.ru_utime + usage.ru_stime, 2), rss_mb=round(usage.ru_maxrss * 1024 / MEBIBYTE, 1),
+                    db_cpu_s=round(self.mysql.cpu() - mysql, 2), kafka_cpu_s=round(self.kafka.cpu() - kafka, 2),
+                    round_trips=trips, round_trips_per_message=round(trips / n, 3), commits=used["Com_commit"],
+                    messages_per_commit=round(n / max(1, used["Com_commit"]), 1),
+                    statements_prepared=used["Com_stmt_prepare"])
+        if self.options.net:
+            line["rtt_ms"] = float(self.load(address, "ping"))
+        return line
+
+    # ---- Rounds -------------------------------------------------------------------------------------------------
+
+    def words(self, workload):
+        options = self.options
+        return [workload, "--workers", str(options.workers), "--group", options.group,
+                *(["--batch"] if options.batch else [])]
+
+    def described(self, workload, n):
+        options = self.options
+        return {"workload": workload, "n": n, "handler": "batch" if options.batch else "message",
+                "workers": options.workers, "group": options.group, "net": options.net}
+
+    def round(self, workload, n, program="bench_end_to_end", has_topic=True, **more):
+        """One run of one program from a fresh start, judged. `more` is environment."""
+        self.runs += 1
+        twice, always = SHARES.get(workload, (0, 0))
+        name = f"bench-{workload}-{os.getpid()}-{self.runs}"
+        run = {"PEERS_WORKLOAD": workload, "PEERS_N": str(n), "PEERS_TWICE": str(n * twice // 100),
+               "PEERS_ALWAYS": str(n * always // 100), "PEERS_TOPIC": name, "PEERS_GROUP": name,
+               "PEERS_DLT": f"{name}.dlt", **more}
+        self.load(run, "tables")
+        if workload != "w5":
+            self.load(run, "schema")
+        if has_topic:
+            self.load(run, "topic")
+        line = self.measured(program, self.words(workload), run)
+        line.update(json.loads(self.tool("bench_verify", run)))
+        self.all_right &= line["ok"]
+        return line
+
+    def print(self, line):
+        print(json.dumps({**line, "on": self.on}), flush=True)
+
+    def summary(self, lines, **more):
+        """Medians of what the rounds measured."""
+        first = lines[0]
+        medians = {key: statistics.median([line[key] for line in lines]) for key, value in first.items()
+                   if isinstance(value, (int, float)) and not isinstance(value, bool) and key not in ("n", "workers")}
+        described = {key: value for key, value in first.items() if key not in medians and key not in ("ok", "wrong", "on")}
+        return {"summary": "median", **described, "rounds": len(lines), "right": sum(line["ok"] for line in lines),
+                **medians, **more}
+
+    def simple(self, workload, program="bench_end_to_end"):
+        lines = []
+        for _ in range(self.options.rounds):
+            lines.append({**self.described(workload, self.options.n), **self.round(workload, self.options.n, program)})
+            self.print(lines[-1])
+        if len(lines) > 1:
+            self.print(self.summary(lines))
+
+    def limit(self):
+        """Ours and the limit take turns, so that both see the same weather."""
+        n, lines = self.options.n, {"limit": [], "w1": []}
+        for _ in range(self.options.rounds):
+            for name, program in (("limit", "bench_raw_limit"), ("w1", "bench_end_to_end")):
+                line = self.round("w1", n, program, has_topic=name == "w1")
+                lines[name].append({**self.described("w1", n), "program": name, **line})
+                self.print(lines[name][-1])
+        limit, ours = (self.summary(lines[name]) for name in ("limit", "w1"))
+        self.print(limit)
+        self.print({**ours, "of_limit": round(ours["rate"] / limit["rate"], 3)})
+
+    def w5(self):
+        n, first = self.options.n, None
+        for marks in self.options.marks:
+            run = {"PEERS_GROUP": "w5", "PEERS_N": str(n)}
+            began = time.monotonic()
+            self.load(run, "marks", str(marks))
+            loaded = time.monotonic()
+            self.load(run, "flush")
+            say(f"{marks} marks: {loaded - began:.0f} s to load, {time.monotonic() - loaded:.0f} s to flush")
+            lines = []
+            for _ in range(self.options.rounds):
+                line = self.round("w5", n, PEERS_GROUP="w5", ONCEMARK_BENCH_SEED=str(1_000 + self.runs))
+                lines.append({**self.described("w5", n), "marks": marks, **line})
+                self.print(lines[-1])
+            summary = self.summary(lines)
+            first = first or summary
+            self.print({**summary, "of_first": round(summary["rate"] / first["rate"], 3)})
+
+    def w6(self):
+        options, lines = self.options, {"w6-uniform": [], "w6-hot": [], "w6-slow": []}
+        slow_every = options.rate * 11 // 10  # at most one slow message a second
+        for _ in range(options.rounds):
+            for phase, done in lines.items():
+                line = self.round(phase, options.n, "bench_hot_keys", has_topic=False,
+                                  ONCEMARK_BENCH_RATE=str(options.rate), ONCEMARK_BENCH_SLOW=str(slow_every))
+                done.append({**self.described(phase, options.n), **line})
+                self.print(done[-1])
+        summaries = {phase: self.summary(done) for phase, done in lines.items()}
+        uniform = summaries["w6-uniform"]["others_p99_ms"]
+        for summary in summaries.values():
+            self.print({**summary, "p99_of_uniform": round(summary["others_p99_ms"] / uniform, 2)})
+
+    def group_commit(self):
+        options = self.options
+        run = {"PEERS_N": "1"}
+        self.load(run, "schema")
+        rounds = ["--rounds", str(options.rounds if options.rounds > 1 else 5)]
+        code = subprocess.run([*TETHER, options.build / "bench_group_commit", *rounds, "--workers", str(options.workers),
+                               "--seconds", str(options.seconds)], env={**self.environment, **run},
+                              stdin=subprocess.DEVNULL, check=False).returncode
+        self.all_right &= code == 0
+
+    def run(self):
+        workload = self.options.workload
+        if workload in ("w1", "w3", "w4"):
+            self.simple(workload)
+        elif workload == "backlog":
+            self.simple("w1")
+        else:
+            getattr(self, workload.replace("-", "_"))()
+        return 0 if self.all_right else 1
+
+    def stop(self):
+        if self.link is not None:
+            self.link.terminate()
+            self.link.wait()
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def main():
+    if sys.argv[1:] == ["--list"]:
+        print_list()
+        return 0
+    options = arguments(sys.argv[1:])
+    if options.check:
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    bench = None
+    try:
+        bench = Bench(options, dict(os.environ))
+        return bench.run()
+    except Failed as failure:
+        say(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if bench is not None:
+            bench.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
