@@ -130,7 +130,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     worker.size.succeeded(handled.messages.size(), took);
   } else {
     worker.size.failed();
-    for (const Settled& failure : failures) append(left, message_failed(take_first(failed), failure));
+    for (const Settled& how : failures) append(left, message_failed(take_first(failed), how));
   }
   append(left, std::move(items));  // not tried: behind what holds them up
   append(left, std::move(later));
