@@ -1,6 +1,7 @@
 #include "inbox/hint_use.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <oncemark/message/codec.hpp>
@@ -17,7 +18,7 @@ bool is_first_delivery(const Message& message) {
 }
 
 SeenMark mark_of(const Message& message) {
-  return {.business_key = message.business_key, .payload_hash = payload_hash(message.payload)};
+  return {.business_key = message.business_key, .payload_hash = content_hash(message)};
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ HintUse::Look HintUse::look(Group group) {
   std::vector<SeenMark> marks;
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < group.size(); ++i) {
-    if (!is_first_delivery(*group[i])) continue;
+    // One that is noted as a suspect has to be cleared by a claim.
+    if (!is_first_delivery(*group[i]) || group[i]->suspect_tries > 0) continue;
     marks.push_back(mark_of(*group[i]));
     places.push_back(i);
   }
@@ -64,17 +66,16 @@ void HintUse::settled(const Look& looked, Group group, std::span<const ledger::C
   std::vector<SeenMark> done;
   std::size_t duplicates = 0;
   std::size_t wrong = 0;
-  const auto is_undone = [&](std::size_t i) { return std::ranges::find(undone, i) != undone.end(); };
-  const auto is_copy_of_undone = [&](const Message& message) {
-    return std::ranges::any_of(undone, [&](std::size_t i) { return group[i]->business_key == message.business_key; });
-  };
+  std::set<std::string_view> keys;
   for (std::size_t i = 0; i < claims.size(); ++i) {
     if (!claims[i].is_fresh) ++duplicates;
     if (claims[i].is_fresh && looked.hit(i)) ++wrong;
-    if (is_undone(i) || !is_first_delivery(*group[i])) continue;
+    // A copy inside the group was told from the one before it in memory: it says nothing about the row.
+    if (!keys.insert(group[i]->business_key).second || !is_first_delivery(*group[i])) continue;
+    if (std::ranges::find(undone, i) != undone.end() || claims[i].is_older_than_horizon) continue;
     if (claims[i].is_fresh) {
       done.push_back(mark_of(*group[i]));
-    } else if (claims[i].standing.state == ledger::State::done && !looked.hit(i) && !is_copy_of_undone(*group[i])) {
+    } else if (claims[i].standing.state == ledger::State::done && !looked.hit(i)) {
       done.push_back({.business_key = group[i]->business_key, .payload_hash = claims[i].standing.payload_hash});
     }
   }

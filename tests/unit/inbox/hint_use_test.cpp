@@ -62,6 +62,27 @@ TEST(HintUse, RemembersDuplicatesOnlyIfTheyAreDone) {
   EXPECT_FALSE(hint.knows("shipping", "a"));
 }
 
+TEST(HintUse, RemembersNothingThatIsOlderThanTheHorizon) {
+  MemoryHint hint;
+  HintUse use(&hint, kAlways, "shipping", Metrics::none());
+  const std::vector<Message> group{message_with_id("a", nullptr)};
+
+  // It becomes a letter. What its claim calls done is no row.
+  use.settled(use.look(pointers_to(group)), pointers_to(group), std::vector<Claim>{{.is_older_than_horizon = true}});
+
+  EXPECT_FALSE(hint.knows("shipping", "a"));
+}
+
+TEST(HintUse, DoesNotAskAboutSuspects) {
+  MemoryHint hint;
+  hint.lie_about("a");
+  HintUse use(&hint, kAlways, "shipping", Metrics::none());
+  std::vector<Message> group{message_with_id("a")};
+  group[0].suspect_tries = 1;
+
+  EXPECT_FALSE(use.look(pointers_to(group)).hit(0));  // a claim clears the note
+}
+
 TEST(HintUse, NeverAsksAboutRetriesAndReplays) {
   MemoryHint hint;
   hint.lie_about("a");
