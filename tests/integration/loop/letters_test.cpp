@@ -113,10 +113,10 @@ OutgoingRecord random_record(std::mt19937& random, int number) {
   return record;
 }
 
-// 300 records; ONCEMARK_TEST_RECORDS says how many else.
+// 200 records; ONCEMARK_TEST_RECORDS says how many else.
 TEST_F(Letters, KeepEveryByteThroughRetryDeadLettersAndReplay) {
   const char* wanted = std::getenv("ONCEMARK_TEST_RECORDS");
-  const int number_of_records = wanted != nullptr ? std::atoi(wanted) : 300;
+  const int number_of_records = wanted != nullptr ? std::atoi(wanted) : 200;
   std::mt19937 random(11);
   std::map<std::string, OutgoingRecord> originals;
   std::vector<OutgoingRecord> records;
