@@ -130,7 +130,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     worker.size.succeeded(handled.messages.size(), took);
   } else {
     worker.size.failed();
-    for (const Settled& how : failures) append(left, message_failed(take_first(failed), how));
+    for (const Settled& cause : failures) append(left, message_failed(take_first(failed), cause));
   }
   append(left, std::move(items));  // not tried: behind what holds them up
   append(left, std::move(later));
@@ -192,8 +192,11 @@ void LaneWork::count_for_flood(const LaneItems& done, const LaneItems& failed, s
   }
   auto settled = failures.begin();
   for (const LaneItem& item : failed) {
-    const ErrorSummary error = summarize((settled++)->failure);
+    const Settled& result = *settled++;
+    const ErrorSummary error = summarize(result.failure);
     if (error.is_infrastructure || error.kind == ErrorKind::misuse || item.message.from_retry_topic) continue;
+    // A handler that decides what becomes of its message works; a conflict of keys is no failure of a handler.
+    if (error.retry_after || error.is_given_up || result.stage != Stage::handler) continue;
     const Message& message = item.message;
     (void)flood_.failed(error.error_class, message.key.is_null() ? message.business_key : message.key.view());
   }

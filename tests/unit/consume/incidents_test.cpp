@@ -201,6 +201,18 @@ TEST_F(Incidents, CostAnAttemptWhenOnlyOneKeyIsUnavailableAndOthersSucceed) {
   EXPECT_THAT(letters_.routed(), ElementsAre("north0/unavailable"));
 }
 
+TEST_F(Incidents, AreNotWhatHandlersDecide) {
+  add(100);
+  WatchedHandler handler([](const Message&) { throw DeadLetterError("the order was withdrawn"); });
+
+  start(handler);
+  EXPECT_TRUE(source_.wait_for_commit("orders", 100));
+  stop();
+
+  EXPECT_EQ(letters_.routed().size(), 100u);
+  EXPECT_EQ(runner_->counts().breaker_opened, 0u);
+}
+
 TEST_F(Incidents, FindEveryHealthyMessageAmongBadOnes) {
   add(20, "bad");
   add(20, "good");
