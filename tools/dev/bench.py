@@ -50,7 +50,7 @@ def arguments(words):
     parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("workload", choices=sorted(WORKLOADS))
     parser.add_argument("n", nargs="?", type=number, help="messages")
-    parser.add_argument("--rounds", type=number, default=1, help="rounds, then a line of medians (1)")
+    parser.add_argument("--rounds", type=number, help="rounds, then their medians (1; group-commit 5)")
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
@@ -72,6 +72,7 @@ def arguments(words):
         parser.error(f"{options.workload} has no batch handler")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
+    options.rounds = options.rounds or (5 if options.workload == "group-commit" else 1)
     options.n = options.n or WORKLOADS[options.workload][0]
     return options
 
@@ -290,7 +291,7 @@ class Bench:
         options = self.options
         run = {"PEERS_N": "1"}
         self.load(run, "schema")
-        rounds = ["--rounds", str(options.rounds if options.rounds > 1 else 5)]
+        rounds = ["--rounds", str(options.rounds)]
         code = subprocess.run([*TETHER, options.build / "bench_group_commit", *rounds, "--workers", str(options.workers),
                                "--seconds", str(options.seconds)], env={**self.environment, **run},
                               stdin=subprocess.DEVNULL, check=False).returncode
