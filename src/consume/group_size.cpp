@@ -7,11 +7,23 @@ namespace oncemark::consume {
 void GroupSize::succeeded(std::size_t messages, std::chrono::nanoseconds time) noexcept {
   if (time >= target_) {
     if (messages > 1) failed();  // a message that is slow by itself says nothing about groups
-  } else if (messages >= limit_) {  // a group that was not full says nothing about larger ones
-    limit_ = std::min(max_, limit_ + std::max<std::size_t>(1, limit_ / 4));
+    return;
   }
+  if (messages < limit_) return;  // a group that was not full says nothing about larger ones
+  if (++successes_ < patience_) return;
+  successes_ = 0;
+  patience_ = std::max<std::size_t>(1, patience_ / 2);
+  limit_ = std::min(max_, limit_ + std::max<std::size_t>(1, limit_ / 4));
 }
 
-void GroupSize::failed() noexcept { limit_ = std::max(min_, limit_ / 2); }
+void GroupSize::failed() noexcept {
+  successes_ = 0;
+  limit_ = std::max(min_, limit_ / 2);
+}
+
+void GroupSize::lost_race() noexcept {
+  failed();
+  patience_ = std::min(kMostPatience, patience_ * 4);
+}
 
 }  // namespace oncemark::consume

@@ -83,7 +83,6 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   LaneItems later;
   Handled handled;
   std::exception_ptr failure;  // of the note
-  const auto begin = steady_clock::now();
   {
     const Quiet::Inside inside(quiet_, items.front().is_suspect ? Quiet::Company::nobody : Quiet::Company::others);
     try {
@@ -108,14 +107,15 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     return left;
   }
   worker.lost_races = 0;
-  const auto took = steady_clock::now() - begin;
 
   LaneItems done;
   LaneItems duplicates;
   LaneItems failed;
   std::vector<Settled> failures;
+  std::chrono::nanoseconds took{0};
   for (const Settled& settled : handled.messages) {
     note_time(items.front(), settled.took);
+    took += settled.took;
     LaneItems& ending = settled.failure ? failed : settled.outcome == Outcome::done ? done : duplicates;
     append(ending, take_first(items));
     if (settled.failure) failures.push_back(settled);
@@ -129,7 +129,11 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   if (failed.empty()) {
     worker.size.succeeded(handled.messages.size(), took);
   } else {
-    worker.size.failed();
+    if (summarize(failures.front().failure).is_contention) {
+      worker.size.lost_race();
+    } else {
+      worker.size.failed();
+    }
     for (const Settled& cause : failures) append(left, message_failed(take_first(failed), cause));
   }
   append(left, std::move(items));  // not tried: behind what holds them up
@@ -211,7 +215,11 @@ LaneItems LaneWork::group_failed(Worker& worker, LaneItems items, const std::exc
     abandon(items);
     return {};
   }
-  worker.size.failed();
+  if (error.is_contention) {
+    worker.size.lost_race();
+  } else {
+    worker.size.failed();
+  }
   if (!error.is_contention) worker.shown = FloodGuard::Probe::failed;
   note_retry(items.front(), error);
   if (error.is_contention) {

@@ -287,7 +287,10 @@ void Dedup::apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run&
   }
   if (fresh.empty()) return;
   Batch batch(std::move(fresh));
+  const auto begin = std::chrono::steady_clock::now();
   batch_effect_(batch, tx);
+  const std::chrono::nanoseconds share = (std::chrono::steady_clock::now() - begin) / places.size();
+  for (const std::size_t place : places) run.took[place] = share;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const std::exception_ptr& failure = batch.failures()[i];
     if (!failure) continue;

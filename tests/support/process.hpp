@@ -34,7 +34,7 @@ class Process {
  public:
   struct Options {
     std::vector<std::string> arguments;              // the program's path first
-    std::map<std::string, std::string> environment;  // beside that of the test without ONCEMARK_…
+    std::map<std::string, std::string> environment = {};  // beside that of the test without ONCEMARK_…
     bool has_terminal = false;  // input, output and messages are a terminal; `out` then holds both streams
     std::filesystem::path folder = "/";
   };

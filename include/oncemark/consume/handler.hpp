@@ -23,7 +23,7 @@ struct Settled {
   Outcome outcome = Outcome::done;
   std::exception_ptr failure = nullptr;  // null: `outcome` holds
   Stage stage = Stage::handler;          // of the failure; key: the message's key is not its own to use
-  std::chrono::nanoseconds took{0};      // in the user's function; 0: not known
+  std::chrono::nanoseconds took{0};      // in the user's function, a share of it for a batch; 0: it was not called
 };
 
 /// What became of a group.

@@ -37,6 +37,25 @@ TEST(GroupSize, HalvesWhenSlowOrFailedAndNeverBelowOne) {
   EXPECT_EQ(size.limit(), 1u);
 }
 
+TEST(GroupSize, GrowsMoreSlowlyWhereRowsAreFoughtFor) {
+  GroupSize size(100);
+  const auto groups_until_growth = [&] {
+    const std::size_t before = size.limit();
+    int groups = 0;
+    for (; size.limit() == before; ++groups) size.succeeded(size.limit(), 1ms);
+    return groups;
+  };
+  EXPECT_EQ(groups_until_growth(), 1);
+
+  size.lost_race();
+  EXPECT_EQ(size.limit(), 1u);
+  EXPECT_EQ(groups_until_growth(), 4);
+  EXPECT_EQ(groups_until_growth(), 2);
+  EXPECT_EQ(groups_until_growth(), 1);
+  for (int i = 0; i < 10; ++i) size.lost_race();
+  EXPECT_EQ(groups_until_growth(), 64);
+}
+
 TEST(GroupSize, IsFixedWhenLeastAndMostAreTheSame) {
   GroupSize size(10, GroupSize::kTarget, 10);
   EXPECT_EQ(size.limit(), 10u);
