@@ -271,13 +271,15 @@ class Run {
 };
 
 int run_replay(const Globals& globals, const RunFlags& flags) {
+  const bool selects = flags.selection.consumer || flags.selection.is_narrowed_besides_limit() || flags.relay;
+  if (flags.resume && selects) {  // before the database is asked what the job is
+    throw UsageError("--resume goes on with the job's own selection; only --rate can be given anew");
+  }
   const auto topic_job = [&] {
     return flags.resume && dead_letter::TopicReplay::is_topic_job(*Letters(globals).pool, *flags.resume);
   };
   if (!flags.from.is_set() && !topic_job()) return Run(globals, flags).perform();
-  if (flags.selection.consumer || flags.selection.is_narrowed_besides_limit() || flags.relay) {
-    throw UsageError("with --from-topic only --partition and --limit select");
-  }
+  if (selects) throw UsageError("with --from-topic only --partition and --limit select");
   return replay_topic(globals, {.from = flags.from,
                                 .limit = flags.selection.limit,
                                 .rate = flags.rate ? parse_rate(*flags.rate) : 0,

@@ -48,7 +48,8 @@ class Letters : public ::testing::Test {
                   .report_timeout = 2s,
                   .max_attempts = 2,
                   .backoff = {.initial = 100ms, .factor = 1, .cap = 100ms, .jitter = 0}}),
-          runner_(source_, once_, failures_, {.workers = 4, .commit_interval = 50ms}),
+          // Every record may fail here, which is no outage.
+          runner_(source_, once_, failures_, {.workers = 4, .commit_interval = 50ms, .breaker = {.keys = 0}}),
           run_([this](const std::stop_token& stop) { runner_.run(stop); }) {}
     ~Running() {
       run_.request_stop();
