@@ -132,6 +132,12 @@ class Room {
   [[nodiscard]] bool has(const std::string& file) const { return std::filesystem::exists(path_ / file); }
   /// The running handler of message `id` is in its gate.
   [[nodiscard]] bool is_running(const std::string& id) const { return has("running." + id); }
+  [[nodiscard]] bool is_any_running() const {
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+      if (entry.path().filename().string().starts_with("running.")) return true;
+    }
+    return false;
+  }
 
  private:
   std::filesystem::path path_;

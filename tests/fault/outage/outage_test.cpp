@@ -35,14 +35,14 @@ class Outage : public LoopTest {
   static void stack(const std::string& command) {
     ASSERT_EQ(std::system((std::string(ONCEMARK_STACK) + " " + command + " >/dev/null 2>&1").c_str()), 0) << command;
   }
-  /// The fault comes in the middle: some are done, some are in the handler, with their transactions open, and the rest
-  /// waits. It goes on when `hold` is taken away.
+  /// The fault comes in the middle: some are done, some are in the handler, with their transactions open (and done ones
+  /// in them, uncommitted), and the rest waits. It goes on when `hold` is taken away.
   void start_and_reach_the_middle() {
     room_.put("hold");
     send("plain", kMessages / 4, /*keys=*/50);
     send("gated", kMessages - kMessages / 4, /*keys=*/50);
     start_worker();
-    ASSERT_TRUE(eventually(20s, [&] { return effects() >= kMessages / 4 && room_.is_running("gated-100"); }));
+    ASSERT_TRUE(eventually(20s, [&] { return effects() > 0 && room_.is_any_running(); }));
   }
   void start_worker(std::vector<std::string> arguments = {}) {
     arguments.push_back("relays=no");
