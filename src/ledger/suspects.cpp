@@ -45,14 +45,16 @@ void bind_rows(std::vector<mysql::Param>& params, std::string_view consumer, std
   }
 }
 
-// The condition that names the records, and what it is bound to.
+// The condition that names the records, and what it is bound to. Not by IN over rows of values: MariaDB then reads, and
+// locks, every row of the consumer.
 std::string where(std::string_view consumer, std::span<const Position> records, std::vector<mysql::Param>& params) {
-  std::string sql = " WHERE consumer = ? AND (read_topic, read_partition, read_offset) IN (";
-  params.emplace_back(consumer);
+  std::string sql = " WHERE (";
   bool is_first = true;
   for (const Position* record : in_lock_order(records)) {
-    sql += is_first ? "(?, ?, ?)" : ", (?, ?, ?)";
+    if (!is_first) sql += " OR ";
+    sql += "(consumer = ? AND read_topic = ? AND read_partition = ? AND read_offset = ?)";
     is_first = false;
+    params.emplace_back(consumer);
     params.emplace_back(record->topic);
     params.emplace_back(record->partition);
     params.emplace_back(record->offset);
