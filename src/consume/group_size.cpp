@@ -4,9 +4,13 @@
 
 namespace oncemark::consume {
 
-void GroupSize::succeeded(std::size_t messages, std::chrono::nanoseconds time) noexcept {
-  if (time >= target_) {
-    if (messages > 1) failed();  // a message that is slow by itself says nothing about groups
+void GroupSize::succeeded(std::size_t messages, std::chrono::nanoseconds handlers,
+                          std::chrono::nanoseconds once) noexcept {
+  once_ = once_.count() == 0 ? once : (once_ * 7 + once) / 8;
+  const auto enough = std::clamp<std::chrono::nanoseconds>(once_ * 8, target_, target_ * 10);
+  if (handlers >= enough) {
+    // A message that is slow by itself says nothing about groups.
+    if (messages > 1 && handlers >= enough + enough / 2) failed();
     return;
   }
   if (messages < limit_) return;  // a group that was not full says nothing about larger ones

@@ -82,7 +82,8 @@ LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_tok
 LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   LaneItems later;
   Handled handled;
-  std::exception_ptr failure;  // of the note
+  std::exception_ptr failure;        // of the note
+  std::chrono::nanoseconds took{0};  // the group
   {
     const Quiet::Inside inside(quiet_, items.front().is_suspect ? Quiet::Company::nobody : Quiet::Company::others);
     try {
@@ -95,7 +96,9 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
       std::vector<const Message*> group;
       group.reserve(items.size());
       for (const LaneItem& item : items) group.push_back(&item.message);
+      const auto begin = steady_clock::now();
       handled = handler_.handle(group);
+      took = steady_clock::now() - begin;
     }
   }
   if (items.front().error) return route(std::move(items));  // a crash loop
@@ -112,10 +115,10 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   LaneItems duplicates;
   LaneItems failed;
   std::vector<Settled> failures;
-  std::chrono::nanoseconds took{0};
+  std::chrono::nanoseconds in_handlers{0};
   for (const Settled& settled : handled.messages) {
     note_time(items.front(), settled.took);
-    took += settled.took;
+    in_handlers += settled.took;
     LaneItems& ending = settled.failure ? failed : settled.outcome == Outcome::done ? done : duplicates;
     append(ending, take_first(items));
     if (settled.failure) failures.push_back(settled);
@@ -127,7 +130,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   settle(duplicates, kDuplicate);
   LaneItems left;
   if (failed.empty()) {
-    worker.size.succeeded(handled.messages.size(), took);
+    worker.size.succeeded(handled.messages.size(), in_handlers, took - in_handlers);
   } else {
     if (summarize(failures.front().failure).is_contention) {
       worker.size.lost_race();

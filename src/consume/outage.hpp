@@ -32,9 +32,9 @@ class Outage {
   std::function<void(bool)> hold_;
   std::mutex mutex_;  // is_on_ and the hold change together
   std::atomic<bool> is_on_{false};
-  int tries_ = 0;         // of the asking thread
-  SteadyTime began_{};    // of the asking thread
-  Loop loop_;             // last: it uses what is above
+  int tries_ = 0;       // of the asking thread
+  SteadyTime began_{};  // of the asking thread
+  Loop loop_;           // last: it uses what is above
 };
 
 }  // namespace oncemark::consume

@@ -27,6 +27,9 @@ namespace {
 constexpr std::chrono::milliseconds kPollWait{100};
 constexpr std::size_t kPollRecords = 500;
 constexpr std::chrono::milliseconds kDrainSlice{50};
+// So many records in flight are a window, if not everything has been read before. Noting is paid for by these only; and
+// a process that dies again and again further on still comes further by so many each time.
+constexpr std::size_t kWindow = 1'000;
 
 void require(bool holds, const char* field, const std::string& value, const char* range) {
   if (holds) return;
@@ -153,7 +156,7 @@ void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
   auto next_commit = std::chrono::steady_clock::now() + options_.commit_interval;
   while (!stop.stop_requested() && !has_failed_.load(std::memory_order_acquire)) {
     const bool may_read = has_room();
-    if (!may_read) assignments_.close_windows(/*is_full=*/true);
+    if (!may_read || assignments_.in_flight() >= kWindow) assignments_.close_windows(/*is_full=*/true);
     accept(source_.poll(kPollWait, may_read ? kPollRecords : 0));
     const auto now = std::chrono::steady_clock::now();
     if (now < next_commit && !assignments_.has_settled_window()) continue;

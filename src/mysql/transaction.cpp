@@ -132,7 +132,8 @@ std::uint64_t Transaction::update_rows(std::string_view sql, std::span<const std
   std::string first = "SELECT ";
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (!is_plain_name(columns[i])) {
-      throw MisuseError("update_rows: \"" + printable(columns[i], 80) + "\" is no column name ([A-Za-z_][A-Za-z0-9_]*)");
+      throw MisuseError("update_rows: \"" + printable(columns[i], 80) +
+                        "\" is no column name ([A-Za-z_][A-Za-z0-9_]*)");
     }
     first += (i == 0 ? "? AS " : ", ? AS ") + std::string(columns[i]);
   }
@@ -145,10 +146,9 @@ std::uint64_t Transaction::update_rows(std::string_view sql, std::span<const std
     text += sql.substr(place + kPlace.size());
     return text;
   };
-  return in_chunks(rows, sql.size() + first.size() + 16, next.size(), session_->max_statement_bytes(), make_sql,
-                   [&](const std::string& text, const std::vector<Param>& params) {
-                     return execute_with(text, params);
-                   });
+  return in_chunks(
+      rows, sql.size() + first.size() + 16, next.size(), session_->max_statement_bytes(), make_sql,
+      [&](const std::string& text, const std::vector<Param>& params) { return execute_with(text, params); });
 }
 
 void Transaction::savepoint(std::string_view name) { savepoint_command("SAVEPOINT ", name); }

@@ -33,7 +33,7 @@ struct Ended {
 class Process {
  public:
   struct Options {
-    std::vector<std::string> arguments;              // the program's path first
+    std::vector<std::string> arguments;                   // the program's path first
     std::map<std::string, std::string> environment = {};  // beside that of the test without ONCEMARK_…
     bool has_terminal = false;  // input, output and messages are a terminal; `out` then holds both streams
     std::filesystem::path folder = "/";

@@ -40,8 +40,7 @@ class Batch {
     const Message* const* place_ = nullptr;
   };
 
-  explicit Batch(std::vector<const Message*> messages)
-      : messages_(std::move(messages)), failures_(messages_.size()) {}
+  explicit Batch(std::vector<const Message*> messages) : messages_(std::move(messages)), failures_(messages_.size()) {}
 
   [[nodiscard]] std::size_t size() const noexcept { return messages_.size(); }
   [[nodiscard]] const Message& operator[](std::size_t index) const noexcept { return *messages_[index]; }

@@ -47,7 +47,7 @@ struct DedupOptions {
   OnKeyConflict on_key_conflict =
       OnKeyConflict::count;                       // same key, other contents · dead_letter floods if resends vary
   std::vector<std::string> conflict_fields = {};  // JSON pointers to what tells contents apart · default: every byte
-  ledger::HorizonOptions horizon = {};               // a message that is new, and as old as marks that were purged
+  ledger::HorizonOptions horizon = {};            // a message that is new, and as old as marks that were purged
   SeenHint* hint = nullptr;   // may know what is done (docs/redis.md) · must outlive the Dedup · null: nothing does
   HintOptions hint_use = {};  // when it is asked, and whether it is believed
 

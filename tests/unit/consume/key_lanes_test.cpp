@@ -144,8 +144,9 @@ TEST(KeyLanes, GiveWhatGoesAloneAWorkerOfItsOwnButNeverAllWorkers) {
   std::atomic<int> running_slow{0};
   Log log;
   KeyLanes lanes(
-      3, kTen, [slow = KeyLanes::lane_of(item("", "slow-1").message), other = KeyLanes::lane_of(item("", "slow-2").message),
-                third = KeyLanes::lane_of(item("", "slow-3").message)](std::uint64_t lane) {
+      3, kTen,
+      [slow = KeyLanes::lane_of(item("", "slow-1").message), other = KeyLanes::lane_of(item("", "slow-2").message),
+       third = KeyLanes::lane_of(item("", "slow-3").message)](std::uint64_t lane) {
         return lane == slow || lane == other || lane == third;
       },
       [&](std::size_t, LaneItems items, const std::stop_token&) {

@@ -11,10 +11,10 @@ namespace oncemark::inbox {
 namespace {
 
 using consume::Outcome;
+using ::testing::ElementsAre;
 using testing::MemoryStore;
 using testing::message_with_id;
 using testing::pointers_to;
-using ::testing::ElementsAre;
 
 DedupOptions shipping() { return {.consumer = "shipping", .effects = Effects::transaction}; }
 
@@ -73,8 +73,8 @@ TEST(BatchDedup, FindsTheCulpritOneByOneWhenTheEffectThrows) {
 
   const auto settled = dedup.handle(pointers_to(group)).messages;
 
-  EXPECT_THAT(calls, ElementsAre(ElementsAre("a", "poison", "b"), ElementsAre("a"), ElementsAre("poison"),
-                                 ElementsAre("b")));
+  EXPECT_THAT(calls,
+              ElementsAre(ElementsAre("a", "poison", "b"), ElementsAre("a"), ElementsAre("poison"), ElementsAre("b")));
   ASSERT_EQ(settled.size(), 3u);
   EXPECT_TRUE(settled[1].failure);
   EXPECT_TRUE(store.is_marked("shipping", "b"));
