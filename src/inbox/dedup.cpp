@@ -213,13 +213,26 @@ Handled Dedup::handle_together(Group group, const Look& looked) {
     if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable) {
       return {.failure = std::current_exception()};
     }
+    note_rerun(group);
     return handle_with_savepoints(group, looked);
   } catch (...) {
+    note_rerun(group);
     return handle_with_savepoints(group, looked);
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
   hint_->settled(looked, group, claims, run.undone);
   return {.messages = outcomes(group, claims, std::move(run))};
+}
+
+/// Inside a catch block.
+void Dedup::note_rerun(Group group) {
+  const ErrorSummary error = summarize_current_exception();
+  metrics_.count(metric::kGroupsRunAgain, {{"consumer", options_.consumer}, {"error", error.error_class}}, 1);
+  log(LogLevel::debug, "a group failed and is run again, message by message",
+      {{"consumer", options_.consumer},
+       {"messages", group.size()},
+       {"error", error.error_class},
+       {"text", error.text}});
 }
 
 Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {

@@ -104,6 +104,7 @@ class Dedup final : public consume::Handler {
   [[nodiscard]] consume::Handled handle_alone(const Message& message, const Look& looked);
   [[nodiscard]] consume::Handled handle_together(Group group, const Look& looked);
   [[nodiscard]] consume::Handled handle_with_savepoints(Group group, const Look& looked);
+  void note_rerun(Group group);
   void apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place);
   void apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run);
   [[nodiscard]] std::vector<consume::Settled> outcomes(Group group, Claims claims, Run run);

@@ -11,6 +11,7 @@ inline constexpr std::string_view kInFlight = "oncemark_consume_in_flight_messag
 inline constexpr std::string_view kBreakerOpen = "oncemark_consume_breaker_open";               // (consumer) gauge
 inline constexpr std::string_view kProbes = "oncemark_consume_probes_total";                    // (consumer, outcome)
 inline constexpr std::string_view kRouted = "oncemark_dead_letter_routed_total";                // (consumer, to)
+inline constexpr std::string_view kGroupsRunAgain = "oncemark_inbox_groups_run_again_total";    // (consumer, error)
 inline constexpr std::string_view kKeyConflicts = "oncemark_inbox_key_conflicts_total";         // (consumer)
 inline constexpr std::string_view kHintAsked = "oncemark_inbox_hint_asked_total";               // (consumer) messages
 inline constexpr std::string_view kHintHits = "oncemark_inbox_hint_hits_total";                 // (consumer)
