@@ -12,6 +12,7 @@
 #include <oncemark/consume/runner.hpp>
 #include <oncemark/inbox/dedup.hpp>
 #include <oncemark/message/message.hpp>
+#include <oncemark/mysql/deferred.hpp>
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/mysql/row_values.hpp>
@@ -84,13 +85,21 @@ class Accounts {
                     ".account AS a JOIN {rows} AS v ON a.id = v.id SET a.balance = a.balance + v.amount, a.version = "
                     "a.version + v.messages"),
         insert_all_("INSERT INTO " + database + ".ledger (message_id, account_id, amount)"),
-        insert_(insert_all_ + " VALUES (?, ?, ?)") {}
+        insert_(insert_all_ + " VALUES (?, ?, ?)"),
+        deferred_update_(oncemark::mysql::DeferredStatement::update(update_all_, {"id", "amount", "messages"}, 1)),
+        deferred_insert_(oncemark::mysql::DeferredStatement::insert(insert_all_)) {}
 
   void update(oncemark::mysql::Transaction& tx, const Deposit& deposit) const {
     tx.execute(update_, deposit.amount, deposit.account);
   }
   void insert(oncemark::mysql::Transaction& tx, const std::string& id, const Deposit& deposit) const {
     tx.execute(insert_, id, deposit.account, deposit.amount);
+  }
+  void defer_update(oncemark::mysql::Transaction& tx, const Deposit& deposit) const {
+    tx.defer(deferred_update_, deposit.account, deposit.amount, 1);
+  }
+  void defer_insert(oncemark::mysql::Transaction& tx, const std::string& id, const Deposit& deposit) const {
+    tx.defer(deferred_insert_, id, deposit.account, deposit.amount);
   }
   /// account, amount, number of messages: one row each; the rows of one account are added up.
   void update_all(oncemark::mysql::Transaction& tx, const oncemark::mysql::RowValues& deposits) const {
@@ -106,6 +115,8 @@ class Accounts {
   std::string update_all_;
   std::string insert_all_;
   std::string insert_;
+  oncemark::mysql::DeferredStatement deferred_update_;
+  oncemark::mysql::DeferredStatement deferred_insert_;
 };
 
 }  // namespace bench

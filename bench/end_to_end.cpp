@@ -54,13 +54,20 @@ class Progress {
 /// Steps 2 and 3 of the workloads, and the scripted failures of w4.
 class Effect {
  public:
-  Effect(const std::string& database, Progress& progress) : accounts_(database), progress_(progress) {}
+  Effect(const std::string& database, bool is_deferred, Progress& progress)
+      : accounts_(database), is_deferred_(is_deferred), progress_(progress) {}
 
   void operator()(const om::Message& message, om::mysql::Transaction& tx) const {
     const Deposit deposit = read_deposit(message);
-    accounts_.update(tx, deposit);
-    if (must_fail(message)) throw std::runtime_error("scripted failure");
-    accounts_.insert(tx, message.business_key, deposit);
+    if (is_deferred_) {
+      accounts_.defer_update(tx, deposit);
+      if (must_fail(message)) throw std::runtime_error("scripted failure");
+      accounts_.defer_insert(tx, message.business_key, deposit);
+    } else {
+      accounts_.update(tx, deposit);
+      if (must_fail(message)) throw std::runtime_error("scripted failure");
+      accounts_.insert(tx, message.business_key, deposit);
+    }
     tx.after_commit([&progress = progress_, healthy = is_healthy(message) ? 1u : 0u] { progress.committed(healthy); });
   }
 
@@ -91,6 +98,7 @@ class Effect {
   }
 
   Accounts accounts_;
+  bool is_deferred_;
   Progress& progress_;
 };
 
@@ -124,7 +132,7 @@ int run(const RunOptions& options) {
 
   om::kafka::Consumer source{{.brokers = contract.brokers, .group = contract.group, .topics = {contract.topic}}};
   Progress progress;
-  const Effect effect(contract.business, progress);
+  const Effect effect(contract.business, options.deferred, progress);
   om::inbox::Dedup one_by_one{db, dedup_options(contract), effect};
   om::inbox::BatchDedup together{db, dedup_options(contract), effect};
   om::consume::Handler& once = options.batch ? static_cast<om::consume::Handler&>(together) : one_by_one;

@@ -12,7 +12,8 @@ namespace bench {
 /// What the programs that consume take on their command line; tools/bench hands it through.
 struct RunOptions {
   std::string workload = {};
-  bool batch = false;
+  bool batch = false;     // the handler that gets all fresh messages of a transaction
+  bool deferred = false;  // a handler a message, whose writes are sent together
   bool is_fixed = false;  // groups of max_group, whatever they cost
   std::size_t max_group = 128;
   std::size_t workers = 8;
@@ -23,7 +24,7 @@ struct RunOptions {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   const auto misuse = [&](const std::string& what) {
     std::cerr << argv[0] << ": " << what
-              << "; usage: WORKLOAD [--batch] [--workers K] [--group adaptive|adaptive:K|fixed:K]\n";
+              << "; usage: WORKLOAD [--batch | --deferred] [--workers K] [--group adaptive|adaptive:K|fixed:K]\n";
     std::exit(2);
   };
   const auto number = [&](std::string_view text, std::size_t most) -> std::size_t {
@@ -42,6 +43,8 @@ struct RunOptions {
     };
     if (word == "--batch") {
       options.batch = true;
+    } else if (word == "--deferred") {
+      options.deferred = true;
     } else if (word == "--workers") {
       options.workers = number(value(), 256);
     } else if (word == "--group") {
@@ -61,6 +64,7 @@ struct RunOptions {
     }
   }
   if (options.workload.empty()) misuse("a workload is missing");
+  if (options.batch && options.deferred) misuse("--batch and --deferred exclude each other");
   return options;
 }
 

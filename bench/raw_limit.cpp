@@ -85,7 +85,7 @@ class Recorder final : public om::mysql::Session {
   om::testing::RecordingSession log_;
 };
 
-Statements record(Recorder& recorder, const Contract& contract, const Accounts& accounts, bool is_batch,
+Statements record(Recorder& recorder, const Contract& contract, const Accounts& accounts, const RunOptions& options,
                   const std::vector<om::Message>& group) {
   std::vector<const om::Message*> pointers;
   for (const om::Message& message : group) pointers.push_back(&message);
@@ -96,7 +96,10 @@ Statements record(Recorder& recorder, const Contract& contract, const Accounts& 
   for (std::size_t i = 0; i < group.size(); ++i) {
     if (!claims[i].is_fresh) continue;
     const Deposit deposit = read_deposit(group[i]);
-    if (is_batch) {
+    if (options.deferred) {
+      accounts.defer_update(unit.tx(), deposit);
+      accounts.defer_insert(unit.tx(), group[i].business_key, deposit);
+    } else if (options.batch) {
       deposits.add(deposit.account, deposit.amount, 1);
       rows.add(group[i].business_key, deposit.account, deposit.amount);
     } else {
@@ -104,7 +107,7 @@ Statements record(Recorder& recorder, const Contract& contract, const Accounts& 
       accounts.insert(unit.tx(), group[i].business_key, deposit);
     }
   }
-  if (is_batch) {
+  if (options.batch) {
     accounts.update_all(unit.tx(), deposits);
     accounts.insert_all(unit.tx(), rows);
   }
@@ -131,7 +134,7 @@ std::vector<std::vector<Statements>> record_all(const Contract& contract, const 
     for (std::size_t i = 0; i < of_worker[worker].size(); ++i) {
       group.push_back(std::move(of_worker[worker][i]));
       if (group.size() < options.max_group && i + 1 < of_worker[worker].size()) continue;
-      all[worker].push_back(record(recorder, contract, accounts, options.batch, group));
+      all[worker].push_back(record(recorder, contract, accounts, options, group));
       group.clear();
     }
   }

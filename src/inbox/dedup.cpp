@@ -181,6 +181,7 @@ Handled Dedup::handle_alone(const Message& message, const Look& looked) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
       const ledger::Claim& claim = claimed.front();
       if (claim.is_fresh) apply(claim.whole ? *claim.whole : message, tx, run, 0);
+      tx.flush();
       ONCEMARK_FAIL_POINT("dedup.after_handler");
       return std::vector<std::size_t>();
     });
@@ -205,6 +206,7 @@ Handled Dedup::handle_together(Group group, const Look& looked) {
           if (claimed[i].is_fresh) apply(*group[i], tx, run, i);
         }
       }
+      tx.flush();
       ONCEMARK_FAIL_POINT("dedup.after_handler");
       return run.undone;
     });
@@ -248,6 +250,7 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
         tx.savepoint("oncemark_message");
         try {
           apply(*group[i], tx, run, i);
+          tx.flush();  // what fails of it is this message's fault
         } catch (...) {
           if (tx.is_doomed()) throw;
           tx.rollback_to("oncemark_message");

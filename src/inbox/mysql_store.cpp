@@ -7,8 +7,13 @@
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/mysql/migration.hpp>
 
+#include "inbox/duplicate_share.hpp"
+
 namespace oncemark::inbox {
 namespace {
+
+// Measured: a row that is looked up in vain costs a quarter of what claiming a duplicate costs more than finding it.
+constexpr double kLookAbove = 0.3;
 
 std::vector<Position> positions_of(std::span<const Message* const> messages) {
   std::vector<Position> positions;
@@ -49,6 +54,11 @@ void refuse_older_than_horizon(mysql::Transaction& tx, const std::string& consum
 
 }  // namespace
 
+MysqlStore::MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon)
+    : pool_(pool), horizon_(horizon), share_(std::make_unique<DuplicateShare>(kLookAbove)) {}
+
+MysqlStore::~MysqlStore() = default;
+
 void MysqlStore::prepare() {
   mysql::require_schema(pool_);
   ledger::require_exact_affected_rows(pool_);
@@ -58,18 +68,24 @@ void MysqlStore::prepare() {
 
 std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::span<const Message* const> group,
                                               const Effects& effects) {
+  const auto first = [&] {
+    const std::lock_guard lock(mutex_);
+    return share_->is_frequent() ? ledger::ClaimFirst::look : ledger::ClaimFirst::insert;
+  }();
   auto connection = pool_.acquire();
   const auto put_back = [&](const mysql::UnitOfWork& unit) {
     if (!unit.is_reusable()) connection.drop();
   };
   mysql::UnitOfWork unit(*connection);
   try {
-    auto claims = ledger::claim_group(unit.tx(), consumer, group);
+    auto claims = ledger::claim_group(unit.tx(), consumer, group, first);
     refuse_older_than_horizon(unit.tx(), consumer, horizon_, group, claims);
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
     for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
     clear_notes(unit.tx(), consumer, group, undone);
     unit.commit();
+    const std::lock_guard lock(mutex_);
+    share_->add(claims.size(), static_cast<std::size_t>(std::ranges::count(claims, false, &ledger::Claim::is_fresh)));
     return claims;
   } catch (...) {
     // An effect that swallowed a lost race, or threw something of its own after it, must not be blamed for it.

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <map>
 #include <numeric>
+#include <unordered_map>
+#include <unordered_set>
 
 #include <oncemark/core/error.hpp>
 #include <oncemark/core/id.hpp>
@@ -75,6 +76,96 @@ std::size_t statement_rows(std::size_t count) noexcept {
   return (count + step - 1) / step * step;
 }
 
+/// A group on its way to its claims.
+class GroupClaim {
+ public:
+  GroupClaim(mysql::Transaction& tx, std::string_view consumer, std::span<const Message* const> messages)
+      : tx_(tx), consumer_(consumer), messages_(messages), first_of_(messages.size()), hashes_(messages.size()) {
+    claims_.resize(messages.size());
+    std::vector<std::size_t> order(messages.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    // Key order is lock order: two groups that share keys then wait for each other instead of deadlocking.
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) -> const std::string& { return messages[i]->business_key; });
+    for (const std::size_t i : order) {
+      hashes_[i] = content_hash(*messages[i]);
+      if (open_.empty() || key(open_.back()) != key(i)) open_.push_back(i);
+      first_of_[i] = open_.back();
+    }
+  }
+
+  /// Settles those whose row is there: `token` made it, or it is a copy's.
+  void look(std::uint64_t token) {
+    if (open_.empty()) return;
+    const std::size_t rows = statement_rows(open_.size());
+    std::string sql =
+        "SELECT message_key, token, state, life, attempt, payload_hash FROM consumed_message "
+        "WHERE consumer = ? AND message_key IN (?";
+    for (std::size_t n = 1; n < rows; ++n) sql += ", ?";
+    sql += ")";
+    std::vector<mysql::Param> keys{consumer_};
+    std::unordered_map<std::string_view, std::size_t> by_key;
+    for (std::size_t n = 0; n < rows; ++n) {
+      const std::size_t i = open_[std::min(n, open_.size() - 1)];
+      keys.emplace_back(key(i));
+      by_key.emplace(key(i), i);
+    }
+    std::unordered_set<std::size_t> settled;
+    for (const mysql::Row& row : tx_.query_with(sql, keys)) {
+      const std::size_t i = by_key.at(row.get<std::string>(0));
+      settled.insert(i);
+      if (row.get<std::uint64_t>(1) == token) {
+        claims_[i] = {.is_fresh = true, .is_new_row = true};
+      } else {
+        claims_[i] = copy_of(read_standing(row, 2), hashes_[i]);
+      }
+    }
+    std::erase_if(open_, [&](std::size_t i) { return settled.contains(i); });
+  }
+
+  void insert() {
+    if (open_.empty()) return;
+    const std::uint64_t token = random_token();
+    std::vector<mysql::Param> params;
+    const std::size_t rows = statement_rows(open_.size());
+    params.reserve(rows * 11);
+    for (std::size_t n = 0; n < rows; ++n) {
+      const std::size_t i = open_[std::min(n, open_.size() - 1)];
+      bind_row(params, consumer_, *messages_[i], State::done, 0, token, hashes_[i]);
+    }
+    if (tx_.execute_with(insert_rows_sql(rows), params) == open_.size()) {
+      for (const std::size_t i : open_) claims_[i] = {.is_fresh = true, .is_new_row = true};
+      return;
+    }
+    look(token);  // affected rows count the fresh ones but do not name them: the token does
+  }
+
+  /// The claims, with those of copies inside the group.
+  [[nodiscard]] std::vector<Claim> take() {
+    for (std::size_t i = 0; i < messages_.size(); ++i) {
+      if (first_of_[i] == i) continue;
+      // Compared with whoever made the row: the first of the group, or the one that this first one is a copy of.
+      const Claim& first = claims_[first_of_[i]];
+      const Standing made_by_first{.state = State::done, .payload_hash = hashes_[first_of_[i]]};
+      claims_[i] = copy_of(first.is_fresh ? made_by_first : first.standing, hashes_[i]);
+    }
+    return std::move(claims_);
+  }
+
+ private:
+  [[nodiscard]] const std::string& key(std::size_t i) const { return messages_[i]->business_key; }
+
+  mysql::Transaction& tx_;
+  std::string_view consumer_;
+  std::span<const Message* const> messages_;
+  std::vector<std::size_t> open_;      // the first of each key, in key order, as long as nothing is known of it
+  std::vector<std::size_t> first_of_;  // the first message with the same key
+  std::vector<std::uint64_t> hashes_;
+  std::vector<Claim> claims_;
+};
+
+// No transaction has this token: random ones are not 0.
+constexpr std::uint64_t kNobody = 0;
+
 }  // namespace
 
 Claim claim(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
@@ -82,67 +173,12 @@ Claim claim(mysql::Transaction& tx, std::string_view consumer, const Message& me
 }
 
 std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer,
-                               std::span<const Message* const> messages) {
+                               std::span<const Message* const> messages, ClaimFirst first) {
   if (messages.size() == 1) return {claim(tx, consumer, *messages.front())};
-  std::vector<Claim> claims(messages.size());
-  std::vector<std::size_t> order(messages.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  // Key order is lock order: two groups that share keys then wait for each other instead of deadlocking.
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) -> const std::string& { return messages[i]->business_key; });
-
-  std::vector<std::size_t> firsts;
-  std::vector<std::size_t> first_of(messages.size());
-  std::vector<std::uint64_t> hashes(messages.size());
-  for (const std::size_t i : order) {
-    hashes[i] = content_hash(*messages[i]);
-    if (firsts.empty() || messages[firsts.back()]->business_key != messages[i]->business_key) firsts.push_back(i);
-    first_of[i] = firsts.back();
-  }
-  if (firsts.empty()) return claims;
-
-  const std::uint64_t token = random_token();
-  std::vector<mysql::Param> params;
-  const std::size_t rows = statement_rows(firsts.size());
-  params.reserve(rows * 11);
-  for (std::size_t n = 0; n < rows; ++n) {
-    const std::size_t i = firsts[std::min(n, firsts.size() - 1)];
-    bind_row(params, consumer, *messages[i], State::done, 0, token, hashes[i]);
-  }
-  const std::uint64_t fresh = tx.execute_with(insert_rows_sql(rows), params);
-
-  if (fresh == firsts.size()) {
-    for (const std::size_t i : firsts) claims[i] = {.is_fresh = true, .is_new_row = true};
-  } else {
-    // Affected rows count the fresh ones but do not name them: the token does.
-    std::string sql =
-        "SELECT message_key, token, state, life, attempt, payload_hash FROM consumed_message "
-        "WHERE consumer = ? AND message_key IN (?";
-    for (std::size_t n = 1; n < rows; ++n) sql += ", ?";
-    sql += ")";
-    std::vector<mysql::Param> keys{consumer};
-    std::map<std::string_view, std::size_t> by_key;
-    for (std::size_t n = 0; n < rows; ++n) {
-      const std::size_t i = firsts[std::min(n, firsts.size() - 1)];
-      keys.emplace_back(messages[i]->business_key);
-      by_key.emplace(messages[i]->business_key, i);
-    }
-    for (const mysql::Row& row : tx.query_with(sql, keys)) {
-      const std::size_t i = by_key.at(row.get<std::string>(0));
-      if (row.get<std::uint64_t>(1) == token) {
-        claims[i] = {.is_fresh = true, .is_new_row = true};
-      } else {
-        claims[i] = copy_of(read_standing(row, 2), hashes[i]);
-      }
-    }
-  }
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (first_of[i] == i) continue;
-    // Compared with whoever made the row: the first of the group, or the one that this first one is a copy of.
-    const Claim& first = claims[first_of[i]];
-    const Standing made_by_first{.state = State::done, .payload_hash = hashes[first_of[i]]};
-    claims[i] = copy_of(first.is_fresh ? made_by_first : first.standing, hashes[i]);
-  }
-  return claims;
+  GroupClaim group(tx, consumer, messages);
+  if (first == ClaimFirst::look) group.look(kNobody);
+  group.insert();
+  return group.take();
 }
 
 void give_back(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key) {

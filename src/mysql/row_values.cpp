@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <map>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 
@@ -62,26 +62,39 @@ void RowValues::add_row(std::span<const Param> params) {
   }
 }
 
-RowValues RowValues::summed(std::size_t keys) const {
+/// One row for each key, sorted by it; `merge(into, other)` says what the values of several become.
+template <typename Merge>
+RowValues RowValues::merged(std::size_t keys, Merge&& merge) const {
   if (keys == 0 || (columns_ > 0 && keys > columns_)) {
-    throw MisuseError("RowValues::summed: " + std::to_string(keys) + " key values of " + std::to_string(columns_));
+    throw MisuseError("RowValues: " + std::to_string(keys) + " key values of " + std::to_string(columns_));
   }
-  std::map<std::vector<Value>, std::vector<Value>> sums;
-  for (std::size_t i = 0; i < size(); ++i) {
-    const auto values = row(i);
-    std::vector<Value> key(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(keys));
-    std::vector<Value> rest(values.begin() + static_cast<std::ptrdiff_t>(keys), values.end());
-    const auto [found, is_new] = sums.try_emplace(std::move(key), rest);
-    if (is_new) continue;
-    for (std::size_t n = 0; n < rest.size(); ++n) found->second[n] = sum(found->second[n], rest[n]);
-  }
+  std::vector<std::size_t> order(size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto key_of = [&](std::size_t i) { return row(i).first(keys); };
+  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
+    return std::ranges::lexicographical_compare(key_of(a), key_of(b));
+  });
   RowValues result;
   result.columns_ = columns_;
-  for (auto& [key, rest] : sums) {
-    result.values_.insert(result.values_.end(), key.begin(), key.end());
-    result.values_.insert(result.values_.end(), rest.begin(), rest.end());
+  result.values_.reserve(values_.size());
+  for (std::size_t n = 0; n < order.size(); ++n) {
+    const auto values = row(order[n]);
+    if (n > 0 && std::ranges::equal(key_of(order[n]), key_of(order[n - 1]))) {
+      const auto into = std::span(result.values_).last(columns_ - keys);
+      for (std::size_t i = 0; i < into.size(); ++i) merge(into[i], values[keys + i]);
+    } else {
+      result.values_.insert(result.values_.end(), values.begin(), values.end());
+    }
   }
   return result;
+}
+
+RowValues RowValues::summed(std::size_t keys) const {
+  return merged(keys, [](Value& into, const Value& other) { into = sum(into, other); });
+}
+
+RowValues RowValues::last(std::size_t keys) const {
+  return merged(keys, [](Value& into, const Value& other) { into = other; });
 }
 
 std::vector<Param> RowValues::params(std::size_t first, std::size_t count) const {
@@ -112,7 +125,9 @@ std::size_t RowValues::chunk(std::size_t first, std::size_t max_rows, std::size_
     }
     if (bytes > max_bytes) break;
   }
-  return std::bit_floor(std::max<std::size_t>(rows, 1));
+  rows = std::max<std::size_t>(rows, 1);
+  const std::size_t step = std::max<std::size_t>(std::bit_floor(rows) / 4, 1);
+  return rows / step * step;
 }
 
 }  // namespace oncemark::mysql

@@ -81,6 +81,7 @@ auto Transaction::guarded(std::string_view sql, Call&& call) {
                       " ends or changes the transaction it runs in and was not sent; use savepoint() and the " +
                       "like for savepoints, and a connection outside of the transaction for the rest");
   }
+  flush();
   if (first_keyword(sql) != "CALL") return sent(call);
 
   savepoint(kCallGuard);
@@ -151,8 +152,24 @@ std::uint64_t Transaction::update_rows(std::string_view sql, std::span<const std
       [&](const std::string& text, const std::vector<Param>& params) { return execute_with(text, params); });
 }
 
-void Transaction::savepoint(std::string_view name) { savepoint_command("SAVEPOINT ", name); }
-void Transaction::rollback_to(std::string_view name) { savepoint_command("ROLLBACK TO SAVEPOINT ", name); }
+void Transaction::defer_with(const DeferredStatement& statement, std::span<const Param> params) {
+  throw_if_doomed();
+  deferred_.add(statement, params);
+  if (deferred_.is_full()) flush();
+}
+
+void Transaction::flush() {
+  if (!deferred_.empty()) deferred_.send(*this);
+}
+
+void Transaction::savepoint(std::string_view name) {
+  flush();
+  savepoint_command("SAVEPOINT ", name);
+}
+void Transaction::rollback_to(std::string_view name) {
+  deferred_.forget();  // all of it is younger than any savepoint
+  savepoint_command("ROLLBACK TO SAVEPOINT ", name);
+}
 void Transaction::release(std::string_view name) { savepoint_command("RELEASE SAVEPOINT ", name); }
 
 void Transaction::savepoint_command(std::string_view command, std::string_view name) {
@@ -185,6 +202,14 @@ void UnitOfWork::commit() {
   if (const auto doom = tx_.doom_) {
     rollback();
     std::rethrow_exception(doom);
+  }
+  try {
+    tx_.flush();
+  } catch (...) {
+    const std::exception_ptr doom = tx_.doom_;
+    rollback();
+    if (doom) std::rethrow_exception(doom);
+    throw;
   }
   try {
     session_.control("COMMIT");
@@ -227,6 +252,7 @@ void UnitOfWork::rollback() noexcept {
   if (!std::exchange(is_open_, false)) return;
   tx_.has_ended_ = true;
   tx_.hooks_.clear();
+  tx_.deferred_.forget();
   try {
     session_.control("ROLLBACK");
   } catch (...) {

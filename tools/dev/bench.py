@@ -52,6 +52,7 @@ def arguments(words):
     parser.add_argument("n", nargs="?", type=number, help="messages")
     parser.add_argument("--rounds", type=number, help="rounds, then their medians (1; group-commit 5)")
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
+    parser.add_argument("--deferred", action="store_true", help="one call a message, whose writes are sent together")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -68,8 +69,10 @@ def arguments(words):
         parser.error(f"--marks takes numbers: {options.marks}")
     if sorted(set(options.marks)) != options.marks or options.marks[0] < 1:
         parser.error("--marks must rise: rows are added, never removed")
-    if options.batch and options.workload in ("w6", "group-commit"):
-        parser.error(f"{options.workload} has no batch handler")
+    if options.batch and options.deferred:
+        parser.error("--batch and --deferred exclude each other")
+    if (options.batch or options.deferred) and options.workload in ("w6", "group-commit"):
+        parser.error(f"{options.workload} has no such handler")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
     options.rounds = options.rounds or (5 if options.workload == "group-commit" else 1)
@@ -85,6 +88,7 @@ def print_list():
 N                           how many messages
 --rounds K                  K rounds, then a line with their medians
 --batch                     the batch handler (all fresh messages of a transaction at once)
+--deferred                  one call a message, whose writes are sent together
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -198,11 +202,11 @@ class Bench:
     def words(self, workload):
         options = self.options
         return [workload, "--workers", str(options.workers), "--group", options.group,
-                *(["--batch"] if options.batch else [])]
+                *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else [])]
 
     def described(self, workload, n):
         options = self.options
-        return {"workload": workload, "n": n, "handler": "batch" if options.batch else "message",
+        return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
                 "workers": options.workers, "group": options.group, "net": options.net}
 
     def round(self, workload, n, program="bench_end_to_end", has_topic=True, **more):

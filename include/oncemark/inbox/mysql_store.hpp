@@ -1,10 +1,15 @@
 #pragma once
 
+#include <memory>
+#include <mutex>
+
 #include <oncemark/inbox/store.hpp>
 #include <oncemark/ledger/horizon.hpp>
 #include <oncemark/mysql/pool.hpp>
 
 namespace oncemark::inbox {
+
+class DuplicateShare;
 
 /// Marks in the table consumed_message.
 ///
@@ -12,10 +17,12 @@ namespace oncemark::inbox {
 ///          threw afterwards, so that a lost race is never taken for the message's fault.
 ///          A message that had no mark, and that is old enough, is held against the horizon in the same transaction; if
 ///          it is not younger, its claim is given back and says so (Claim::is_older_than_horizon).
+///          While duplicates are frequent, a group is looked for before it is claimed (ledger::ClaimFirst).
 /// Threads: any; each settle() borrows one connection.
 class MysqlStore final : public Store {
  public:
-  explicit MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon = {}) : pool_(pool), horizon_(horizon) {}
+  explicit MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon = {});
+  ~MysqlStore() override;
 
   void prepare() override;
   std::vector<ledger::Claim> settle(const std::string& consumer, std::span<const Message* const> group,
@@ -29,6 +36,8 @@ class MysqlStore final : public Store {
  private:
   mysql::Pool& pool_;
   ledger::HorizonOptions horizon_;
+  std::mutex mutex_;
+  std::unique_ptr<DuplicateShare> share_;  // guarded by mutex_
 };
 
 }  // namespace oncemark::inbox

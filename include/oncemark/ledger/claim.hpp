@@ -34,12 +34,19 @@ struct Claim {
 /// Source:  design, section 3 and decisions 1 and 2.
 [[nodiscard]] Claim claim(mysql::Transaction& tx, std::string_view consumer, const Message& message);
 
+/// Where a group claim begins. insert: one round trip when nothing is a duplicate. look: a plain SELECT first, and the
+/// insert for what it does not find. A committed row proves a copy without a lock, an undo record or the binlog, so
+/// this is cheaper where duplicates are frequent; what it does not find may be in flight elsewhere: only the insert
+/// tells.
+enum class ClaimFirst { insert, look };
+
 /// Claims several messages of source topics at once: one multi-row insert in key order (lock order), and one look-up
 /// only when some of them are not fresh. The result is in the order of `messages`; of two with the same business key
 /// the first is claimed and the later ones are duplicates of it. One alone is claimed as by claim(), so it may be
 /// from the retry topic.
 [[nodiscard]] std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer,
-                                             std::span<const Message* const> messages);
+                                             std::span<const Message* const> messages,
+                                             ClaimFirst first = ClaimFirst::insert);
 
 /// Takes back a fresh claim of this transaction on a message of a source topic: its row is deleted, and whoever waits
 /// for it finds it fresh once `tx` has committed.

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <oncemark/mysql/deferred.hpp>
 #include <oncemark/mysql/row.hpp>
 #include <oncemark/mysql/row_values.hpp>
 #include <oncemark/mysql/session.hpp>
@@ -68,6 +69,24 @@ class Transaction {
     return update_rows(sql, std::span(columns.begin(), columns.size()), rows);
   }
 
+  /// Leaves a row for a statement that is sent later, together with the rows that other messages of the group leave for
+  /// it: two round trips a message become two a group.
+  ///
+  /// Shape:   one value for each column. Sent by flush(): before the next statement or savepoint of this transaction,
+  ///          at the end of a group's last effect, at the commit, and when a megabyte has gathered. So what is read
+  ///          afterwards sees it, and only deferred rows change their order among each other: statement by statement,
+  ///          in the order in which each was first used.
+  /// Errors:  of the statement: thrown by whatever flushes. In a group that fails, messages are run again one by one
+  ///          with a flush after each, so that the error falls on the message that caused it.
+  template <typename... Args>
+  void defer(const DeferredStatement& statement, const Args&... args) {
+    const std::array<Param, sizeof...(Args)> params{Param(args)...};
+    defer_with(statement, params);
+  }
+  void defer_with(const DeferredStatement& statement, std::span<const Param> params);
+  /// Sends what has been deferred.
+  void flush();
+
   /// Names are [A-Za-z_][A-Za-z0-9_]*, at most 64 characters.
   void savepoint(std::string_view name);
   void rollback_to(std::string_view name);
@@ -97,6 +116,7 @@ class Transaction {
   std::exception_ptr doom_;
   bool has_ended_ = false;
   std::vector<std::function<void()>> hooks_;
+  DeferredRows deferred_;
 };
 
 /// The owner's side of a transaction: begins it, and commits or rolls back.

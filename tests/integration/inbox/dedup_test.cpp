@@ -103,6 +103,41 @@ TEST_F(DedupTest, CommitsTheRestOfAGroupWhoseMemberFails) {
   EXPECT_EQ(marks(), 2);  // the failed one's claim was given back
 }
 
+TEST_F(DedupTest, BlamesTheMessageWhoseDeferredRowIsRefused) {
+  pool_.acquire()->control("CREATE TABLE booked (message_id VARBINARY(255) PRIMARY KEY)");
+  pool_.transact([](mysql::Transaction& tx) { tx.execute("INSERT INTO booked VALUES ('taken')"); });
+  const auto booked = mysql::DeferredStatement::insert("INSERT INTO booked (message_id)");
+  const auto balance = mysql::DeferredStatement::update(
+      "UPDATE balance AS b JOIN {rows} AS v ON b.id = v.id SET b.amount = b.amount + v.amount", {"id", "amount"}, 1);
+  Dedup dedup{pool_, options_, [&](const Message& message, mysql::Transaction& tx) {
+                tx.defer(balance, 1, 10);
+                tx.defer(booked, message.id);
+              }};
+  const std::vector<Message> group{message_with_id("a"), message_with_id("taken"), message_with_id("b")};
+
+  const auto settled = dedup.handle(pointers_to(group)).messages;
+
+  ASSERT_EQ(settled.size(), 3u);
+  EXPECT_FALSE(settled[0].failure);
+  EXPECT_TRUE(settled[1].failure);
+  EXPECT_FALSE(settled[2].failure);
+  EXPECT_EQ(count("SELECT amount FROM balance WHERE id = 1"), 20);  // nothing of the refused one
+  EXPECT_EQ(count("SELECT COUNT(*) FROM booked"), 3);
+  EXPECT_EQ(marks(), 2);
+}
+
+TEST_F(DedupTest, CommitsDeferredRowsWithTheMarkOfTheirMessage) {
+  const auto effect = mysql::DeferredStatement::insert("INSERT INTO effect (message_id)");
+  Dedup dedup{pool_, options_, [&](const Message& message, mysql::Transaction& tx) { tx.defer(effect, message.id); }};
+  const std::vector<Message> group{message_with_id("a"), message_with_id("b"), message_with_id("a")};
+
+  (void)dedup.handle(pointers_to(group));
+  (void)dedup.handle(message_with_id("c"));
+  (void)dedup.handle(pointers_to(group));
+
+  EXPECT_EQ(effects(), 3);
+}
+
 TEST_F(DedupTest, StopsAGroupAtAnOutageAndKeepsWhatCameBefore) {
   Dedup dedup{pool_, options_, [](const Message& message, mysql::Transaction& tx) {
                 record(message, tx);

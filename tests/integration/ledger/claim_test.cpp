@@ -140,6 +140,48 @@ TEST_F(ClaimTest, OfAGroupNamesTheFreshOnesInOrder) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 4);
 }
 
+TEST_F(ClaimTest, OfAGroupIsTheSameWhetherItLooksOrInsertsFirst) {
+  const std::vector<Message> known{message_with_id("old", "A"), message_with_id("other", "A")};
+  for (const Message& message : known) ASSERT_TRUE(claim_and_commit(message).is_fresh);
+  const std::vector<Message> group{message_with_id("old", "B"), message_with_id("new", "C"), message_with_id("new", "D"),
+                                   message_with_id("old", "A"), message_with_id("other", "A")};
+  const auto pointers = testing::pointers_to(group);
+
+  for (const ClaimFirst first : {ClaimFirst::insert, ClaimFirst::look}) {
+    auto connection = pool_.acquire();
+    mysql::UnitOfWork unit(*connection);  // never committed
+    const auto claims = claim_group(unit.tx(), "shipping", pointers, first);
+    std::vector<bool> fresh;
+    std::vector<bool> conflicts;
+    for (const Claim& claimed : claims) {
+      fresh.push_back(claimed.is_fresh);
+      conflicts.push_back(claimed.is_key_conflict);
+    }
+    EXPECT_EQ(fresh, (std::vector<bool>{false, true, false, false, false}));
+    EXPECT_EQ(conflicts, (std::vector<bool>{true, false, true, false, false}));
+    EXPECT_EQ(unit.tx().query_row("SELECT COUNT(*) FROM consumed_message")->get<int>(0), 3);
+  }
+}
+
+TEST_F(ClaimTest, OfAGroupThatLooksFirstStillWaitsForACopyInFlight) {
+  const std::vector<Message> group{message_with_id("flying"), message_with_id("new")};
+  const auto pointers = testing::pointers_to(group);
+  auto connection = pool_.acquire();
+  mysql::UnitOfWork elsewhere(*connection);
+  ASSERT_TRUE(claim(elsewhere.tx(), "shipping", group[0]).is_fresh);
+
+  auto claims = std::async(std::launch::async, [&] {
+    return pool_.transact(
+        [&](mysql::Transaction& tx) { return claim_group(tx, "shipping", pointers, ClaimFirst::look); });
+  });
+  EXPECT_EQ(claims.wait_for(200ms), std::future_status::timeout);  // held by the row's lock
+  elsewhere.commit();
+
+  const auto found = claims.get();
+  EXPECT_FALSE(found[0].is_fresh);
+  EXPECT_TRUE(found[1].is_fresh);
+}
+
 TEST_F(ClaimTest, OfAGroupComparesACopyWithWhoeverMadeTheRow) {
   ASSERT_TRUE(claim_and_commit(message_with_id("old", "A")).is_fresh);
   const std::vector<Message> group{message_with_id("old", "B"), message_with_id("old", "A"),

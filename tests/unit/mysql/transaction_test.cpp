@@ -277,16 +277,16 @@ TEST(Transaction, InsertsManyRowsByFewStatementsOfFewShapes) {
   RecordingSession session;
   UnitOfWork unit(session);
   RowValues rows;
-  for (int i = 0; i < 7; ++i) rows.add("key", i);
+  for (int i = 0; i < 9; ++i) rows.add("key", i);
 
-  EXPECT_EQ(unit.tx().insert_rows("INSERT INTO t (k, n)", rows, "ON DUPLICATE KEY UPDATE n = n"), 3u);
+  EXPECT_EQ(unit.tx().insert_rows("INSERT INTO t (k, n)", rows, "ON DUPLICATE KEY UPDATE n = n"), 2u);
 
   EXPECT_THAT(session.texts(),
               ElementsAre("START TRANSACTION",
-                          "INSERT INTO t (k, n) VALUES (?, ?), (?, ?), (?, ?), (?, ?) ON DUPLICATE KEY UPDATE n = n",
-                          "INSERT INTO t (k, n) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE n = n",
+                          "INSERT INTO t (k, n) VALUES (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?) "
+                          "ON DUPLICATE KEY UPDATE n = n",
                           "INSERT INTO t (k, n) VALUES (?, ?) ON DUPLICATE KEY UPDATE n = n"));
-  EXPECT_EQ(session.sent().back().params.back(), RecordingSession::Value(std::int64_t{6}));
+  EXPECT_EQ(session.sent().back().params.back(), RecordingSession::Value(std::int64_t{8}));
 }
 
 TEST(Transaction, SplitsRowsByWhatTheServerTakes) {
@@ -331,6 +331,30 @@ TEST(Transaction, SendsNothingForNoRowsAndRefusesWhatDoesNotFit) {
   EXPECT_THROW(unit.tx().update_rows("UPDATE t JOIN {rows} AS v", {"a"}, rows), MisuseError);
   EXPECT_THROW(unit.tx().update_rows("UPDATE t JOIN {rows} AS v", {"a", "b; DROP"}, rows), MisuseError);
   EXPECT_EQ(session.sent().size(), 1u);
+}
+
+TEST(RowValues, AreSplitIntoStatementsOfFourSizesInEachOctave) {
+  RowValues rows;
+  for (int i = 0; i < 127; ++i) rows.add(i);
+
+  std::vector<std::size_t> sizes;
+  for (std::size_t first = 0; first < rows.size(); first += sizes.back()) {
+    sizes.push_back(rows.chunk(first, 1'000, 1 << 20));
+  }
+
+  EXPECT_THAT(sizes, ElementsAre(112u, 14u, 1u));
+}
+
+TEST(RowValues, KeepTheLastRowOfAKey) {
+  RowValues rows;
+  rows.add("b", 1);
+  rows.add("a", 2);
+  rows.add("b", 3);
+
+  const auto params = rows.last(1).params(0, 2);
+
+  EXPECT_EQ(std::get<std::string_view>(params[0].value()), "a");
+  EXPECT_EQ(std::get<std::int64_t>(params[3].value()), 3);
 }
 
 TEST(RowValues, AddUpRowsOfOneKeyInKeyOrder) {
