@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <oncemark/inbox/dedup.hpp>
+#include <oncemark/mysql/deferred.hpp>
 #include <oncemark/testing/builders.hpp>
 #include <oncemark/testing/crash_points.hpp>
 #include <oncemark/testing/memory_store.hpp>
@@ -16,6 +17,29 @@ void reserve(const om::Message& order, om::mysql::Transaction& tx) {
   const auto left = tx.query_row("SELECT pieces FROM stock WHERE product = ? FOR UPDATE", order.key);
   if (!left || left->get<int>("pieces") == 0) throw om::PermanentError("sold out");
   tx.execute("UPDATE stock SET pieces = pieces - 1 WHERE product = ?", order.key);
+}
+
+// [deferred]
+// Made once; what belongs to them goes out together, for all messages of a transaction.
+const auto kTake = om::mysql::DeferredStatement::update(
+    "UPDATE stock AS s JOIN {rows} AS v ON s.product = v.product SET s.pieces = s.pieces - v.taken",
+    {"product", "taken"}, 1);
+const auto kBook = om::mysql::DeferredStatement::insert("INSERT INTO booking (order_id, product)");
+
+void book(const om::Message& order, om::mysql::Transaction& tx) {
+  tx.defer(kTake, order.key, 1);  // several of one product are added up
+  tx.defer(kBook, order.id, order.key);
+}
+// [deferred]
+
+TEST(Book, SendsTheRowsOfSeveralOrdersTogether) {
+  om::testing::RecordingSession session;
+  om::mysql::UnitOfWork unit(session);
+
+  for (const char* id : {"order-1", "order-2"}) book(om::testing::message_with_id(id), unit.tx());
+  unit.commit();
+
+  EXPECT_EQ(session.texts()[2], "INSERT INTO booking (order_id, product) VALUES (?, ?), (?, ?)");
 }
 
 // [effect]
