@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <span>
 #include <vector>
 
 #include <oncemark/core/error.hpp>
 
+#include "core/secret_file.hpp"
 #include "kafka/failure.hpp"
 
 namespace oncemark::kafka {
@@ -93,24 +93,12 @@ void check_assignors(const Properties& properties) {
   }
 }
 
-std::string read_password(const std::string& file) {
-  constexpr const char* key = "kafka.password_file";
-  std::ifstream in(file, std::ios::binary);
-  std::string password;
-  if (!in || !std::getline(in, password)) refuse(key, "cannot read a line from " + file);
-  if (!password.empty() && password.back() == '\r') password.pop_back();
-  if (password.empty()) refuse(key, "the first line of " + file + " is empty");
-  std::string rest;
-  if (std::getline(in, rest) && !rest.empty()) refuse(key, file + " holds more than one line");
-  return password;
-}
-
 void set_password(rd_kafka_conf_t* conf, const Properties& properties, const std::string& file) {
   if (file.empty()) return;
   if (properties.contains("sasl.password")) {
     refuse("kafka.password_file", "sasl.password is set among the properties too; keep one of the two");
   }
-  set_property(conf, "sasl.password", read_password(file));
+  set_property(conf, "sasl.password", read_secret_file("kafka.password_file", file));
 }
 
 ConfHandle build(const std::vector<Setting>& defaults, const Properties& properties, const std::string& password_file,

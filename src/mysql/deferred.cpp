@@ -19,7 +19,7 @@ struct DeferredStatement::Text {
   std::string sql = {};  // of an INSERT its head
   std::string tail = {};
   std::vector<std::string> columns = {};  // of an UPDATE
-  std::size_t keys = 0;              // 0: an INSERT
+  std::size_t keys = 0;                   // 0: an INSERT
   Repeated repeated = Repeated::summed;
 
   bool operator==(const Text&) const = default;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <fstream>
 #include <mutex>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -23,6 +22,7 @@
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/observe/log.hpp>
 
+#include "core/secret_file.hpp"
 #include "mysql/statement_cache.hpp"
 #include "mysql/statement_text.hpp"
 
@@ -337,30 +337,13 @@ sql::Driver& driver() {
   return *instance;
 }
 
-std::string read_password(const PoolOptions& options) {
-  if (options.password_file.empty()) return options.password;
-  const auto reject = [&](const std::string& why) {
-    throw ConfigError("password_file", "password_file " + options.password_file + " " + why +
-                                           "; it must be a file with one line that this user may read");
-  };
-  std::ifstream file(options.password_file, std::ios::binary);
-  if (!file) reject("cannot be opened: " + std::generic_category().message(errno));
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string password = std::move(text).str();
-  if (password.ends_with('\n')) password.pop_back();
-  if (password.ends_with('\r')) password.pop_back();
-  if (password.empty()) reject("is empty or not a file");
-  if (password.find('\n') != std::string::npos) reject("has more than one line");
-  return password;
-}
-
 sql::ConnectOptionsMap native_options(const PoolOptions& options) {
   const int read_timeout = static_cast<int>(options.read_timeout.count());
   sql::ConnectOptionsMap native;
   native["hostName"] = to_native(options.url);
   native["userName"] = to_native(options.user);
-  native["password"] = to_native(read_password(options));
+  native["password"] = to_native(
+      options.password_file.empty() ? options.password : read_secret_file("password_file", options.password_file));
   native["schema"] = to_native(options.schema);
   native["OPT_CHARSET_NAME"] = to_native("utf8mb4");
   native["OPT_CONNECT_TIMEOUT"] = static_cast<int>(options.connect_timeout.count());

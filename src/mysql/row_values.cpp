@@ -71,9 +71,8 @@ RowValues RowValues::merged(std::size_t keys, Merge&& merge) const {
   std::vector<std::size_t> order(size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto key_of = [&](std::size_t i) { return row(i).first(keys); };
-  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
-    return std::ranges::lexicographical_compare(key_of(a), key_of(b));
-  });
+  std::ranges::stable_sort(
+      order, [&](std::size_t a, std::size_t b) { return std::ranges::lexicographical_compare(key_of(a), key_of(b)); });
   RowValues result;
   result.columns_ = columns_;
   result.values_.reserve(values_.size());

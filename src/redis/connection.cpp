@@ -2,8 +2,6 @@
 
 #include <array>
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 
 #include <poll.h>
@@ -13,6 +11,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/redis/errors.hpp>
 
+#include "core/secret_file.hpp"
 #include "redis/reply.hpp"
 
 namespace oncemark::redis {
@@ -29,24 +28,6 @@ timeval to_timeval(milliseconds time) {
 }
 
 std::string errno_text(int code) { return std::generic_category().message(code) + " (" + std::to_string(code) + ")"; }
-
-std::string read_password(const ClientOptions& options) {
-  if (options.password_file.empty()) return options.password;
-  const auto reject = [&](const std::string& why) {
-    throw ConfigError("password_file", "password_file " + options.password_file + " of redis " + why +
-                                           "; it must be a file with one line that this user may read");
-  };
-  std::ifstream file(options.password_file, std::ios::binary);
-  if (!file) reject("cannot be opened: " + std::generic_category().message(errno));
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string password = std::move(text).str();
-  if (password.ends_with('\n')) password.pop_back();
-  if (password.ends_with('\r')) password.pop_back();
-  if (password.empty()) reject("is empty or not a file");
-  if (password.find('\n') != std::string::npos) reject("has more than one line");
-  return password;
-}
 
 std::string format(std::span<const Command> commands) {
   std::string bytes;
@@ -102,7 +83,8 @@ void Connection::connect() {
 }
 
 void Connection::log_in(Deadline deadline) {
-  const std::string password = read_password(*options_);
+  const std::string password =
+      options_->password_file.empty() ? options_->password : read_secret_file("password_file", options_->password_file);
   std::vector<Command> commands;
   if (!options_->user.empty()) {
     commands.push_back({"AUTH", options_->user, password});

@@ -143,8 +143,9 @@ TEST_F(ClaimTest, OfAGroupNamesTheFreshOnesInOrder) {
 TEST_F(ClaimTest, OfAGroupIsTheSameWhetherItLooksOrInsertsFirst) {
   const std::vector<Message> known{message_with_id("old", "A"), message_with_id("other", "A")};
   for (const Message& message : known) ASSERT_TRUE(claim_and_commit(message).is_fresh);
-  const std::vector<Message> group{message_with_id("old", "B"), message_with_id("new", "C"), message_with_id("new", "D"),
-                                   message_with_id("old", "A"), message_with_id("other", "A")};
+  const std::vector<Message> group{message_with_id("old", "B"), message_with_id("new", "C"),
+                                   message_with_id("new", "D"), message_with_id("old", "A"),
+                                   message_with_id("other", "A")};
   const auto pointers = testing::pointers_to(group);
 
   for (const ClaimFirst first : {ClaimFirst::insert, ClaimFirst::look}) {

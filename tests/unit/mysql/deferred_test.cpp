@@ -113,8 +113,8 @@ TEST(Deferred, IsSentEarlyWhenItGrowsLarge) {
 TEST(Deferred, KeepsTheLastRowOfAKeyWhenAsked) {
   RecordingSession session;
   UnitOfWork unit(session);
-  const auto status = DeferredStatement::update("UPDATE o JOIN {rows} AS v ON o.id = v.id SET o.s = v.s", {"id", "s"}, 1,
-                                                DeferredStatement::Repeated::last);
+  const auto status = DeferredStatement::update("UPDATE o JOIN {rows} AS v ON o.id = v.id SET o.s = v.s", {"id", "s"},
+                                                1, DeferredStatement::Repeated::last);
 
   unit.tx().defer(status, 1, "packed");
   unit.tx().defer(status, 1, "sent");
