@@ -17,6 +17,7 @@
 
 #include "dead_letter/job_lock.hpp"
 #include "dead_letter/job_rows.hpp"
+#include "dead_letter/passage.hpp"
 #include "dead_letter/selection.hpp"
 #include "dead_letter/token_bucket.hpp"
 #include "dead_letter/topic_order.hpp"
@@ -70,16 +71,12 @@ void send_next_life(mysql::Transaction& tx, const ReplayOrder& order, const Repl
                                .first_failed_at = letter.first_failed_at});
   Headers headers = retry_headers(message, envelope, now);
   headers.set(names::kReplayId, std::to_string(job.id));
-  outbox::append_failure_row(tx, {.message_id = message.id,
-                                  .purpose = retry_purpose(letter.consumer, message, envelope.life, envelope.attempt),
-                                  .relay = order.relay.empty() ? letter.consumer : order.relay,
-                                  .topic = order.topics.retry_topic(letter.group, message.topic),
-                                  .key = message.key,
-                                  .business_key = message.business_key,
-                                  .payload = message.payload,
-                                  .headers = std::move(headers),
-                                  .event_time = message.event_time,
-                                  .due = std::nullopt});
+  send_on(tx, message,
+          {.consumer = letter.consumer,
+           .relay = order.relay,
+           .purpose = retry_purpose(letter.consumer, message, envelope.life, envelope.attempt),
+           .topic = order.topics.retry_topic(letter.group, message.topic),
+           .headers = std::move(headers)});
 }
 
 std::string now_is(const std::optional<ledger::Standing>& found, std::uint32_t life) {

@@ -6,7 +6,8 @@
 #include <oncemark/ledger/state.hpp>
 #include <oncemark/message/codec.hpp>
 #include <oncemark/message/message.hpp>
-#include <oncemark/outbox/writer.hpp>
+
+#include "dead_letter/passage.hpp"
 
 namespace oncemark::dead_letter {
 namespace {
@@ -78,16 +79,12 @@ Resend send_again(mysql::Transaction& tx, const ResendOptions& options, std::str
         sent->get<std::uint64_t>(0));
     return Resend::again;
   }
-  outbox::append_failure_row(tx, {.message_id = message.id,
-                                  .purpose = purpose,
-                                  .relay = options.relay.empty() ? std::string(consumer) : options.relay,
-                                  .topic = options.topics.retry_topic(kept->envelope.group, message.topic),
-                                  .key = message.key,
-                                  .business_key = message.business_key,
-                                  .payload = message.payload,
-                                  .headers = retry_headers(message, kept->envelope, kept->due),
-                                  .event_time = message.event_time,
-                                  .due = std::nullopt});
+  send_on(tx, message,
+          {.consumer = consumer,
+           .relay = options.relay,
+           .purpose = purpose,
+           .topic = options.topics.retry_topic(kept->envelope.group, message.topic),
+           .headers = retry_headers(message, kept->envelope, kept->due)});
   return Resend::anew;
 }
 

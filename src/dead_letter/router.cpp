@@ -17,6 +17,8 @@
 #include <oncemark/outbox/shards.hpp>
 #include <oncemark/outbox/writer.hpp>
 
+#include "dead_letter/passage.hpp"
+
 namespace oncemark::dead_letter {
 namespace {
 
@@ -66,11 +68,14 @@ class Routing {
       case retry::Action::retry_here:  // needs no transaction
         break;
     }
-    const std::string topic = give_up(tx, LetterState::dead).dlq_topic;
-    append(tx, dead_letter_purpose(failure.consumer, message, envelope_.life), topic,
-           dead_letter_headers(this->message(), envelope_,
-                               options_.spring_headers ? Families::kafka_and_spring : Families::kafka),
-           std::nullopt);
+    const Letter letter = give_up(tx, LetterState::dead);
+    send_on(tx, this->message(),
+            {.consumer = failure.consumer,
+             .relay = options_.relay,
+             .purpose = dead_letter_purpose(failure.consumer, message, envelope_.life),
+             .topic = letter.dlq_topic,
+             .headers = dead_letter_headers(this->message(), envelope_,
+                                            options_.spring_headers ? Families::kafka_and_spring : Families::kafka)});
     return Routed::dead;
   }
 
@@ -88,8 +93,13 @@ class Routing {
                                      .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
                                      .now = now_,
                                      .due = due});
-    append(tx, retry_purpose(case_.failure.consumer, message, envelope_.life, envelope_.attempt),
-           options_.topics.retry_topic(envelope_.group, message.topic), retry_headers(message, envelope_, due), due);
+    send_on(tx, message,
+            {.consumer = case_.failure.consumer,
+             .relay = options_.relay,
+             .purpose = retry_purpose(case_.failure.consumer, message, envelope_.life, envelope_.attempt),
+             .topic = options_.topics.retry_topic(envelope_.group, message.topic),
+             .headers = retry_headers(message, envelope_, due),
+             .due = due});
   }
 
   /// The end of a life, with the whole message in dead_letter.
@@ -97,23 +107,14 @@ class Routing {
     const Message& message = this->message();
     const std::string_view consumer = case_.failure.consumer;
     const auto first = ledger::drop_failed_message(tx, consumer, message.business_key);
-    envelope_.first_failed_at = first.value_or(now_);
-    Letter letter{.consumer = std::string(consumer),
-                  .group = envelope_.group,
-                  .dlq_topic = options_.topics.dead_letter_topic(envelope_.group, message.topic),
-                  .state = state,
-                  .message = message,
-                  .attempts = envelope_.attempt,
-                  .error_class = envelope_.error_class,
-                  .error_text = envelope_.error_text,
-                  .stage = envelope_.stage,
-                  .fingerprint = fingerprint(envelope_.error_class, envelope_.error_text),
-                  .first_failed_at = envelope_.first_failed_at,
-                  .died_at = now_};
-    letter.message.life = envelope_.life;
-    insert_letter(tx, letter);
-    ledger::settle_previous_letter(tx, consumer, message.business_key, envelope_.life);
-    return letter;
+    envelope_.first_failed_at = first ? first->at : now_;
+    return keep_letter(tx, message,
+                       {.consumer = consumer,
+                        .state = state,
+                        .envelope = envelope_,
+                        .first = first,
+                        .topics = options_.topics,
+                        .died_at = now_});
   }
 
   void audit_discard(mysql::Transaction& tx, const Letter& letter) {
@@ -122,22 +123,6 @@ class Routing {
         "SELECT NULL, id, consumer, identity, life, 'discard', 'discarded', 'retry policy', ?, UTC_TIMESTAMP(6) "
         "FROM dead_letter WHERE consumer = ? AND identity = ? AND life = ?",
         case_.decision.reason, letter.consumer, letter.message.business_key, letter.message.life);
-  }
-
-  void append(mysql::Transaction& tx, std::string purpose, std::string topic, Headers headers,
-              std::optional<Time> due) {
-    const Message& message = this->message();
-    outbox::append_failure_row(tx,
-                               {.message_id = message.id,
-                                .purpose = std::move(purpose),
-                                .relay = options_.relay.empty() ? std::string(case_.failure.consumer) : options_.relay,
-                                .topic = std::move(topic),
-                                .key = message.key,
-                                .business_key = message.business_key,
-                                .payload = message.payload,
-                                .headers = std::move(headers),
-                                .event_time = message.event_time,
-                                .due = due});
   }
 
   /// The record as its handler had it.

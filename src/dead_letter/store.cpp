@@ -26,7 +26,7 @@ constexpr std::array<std::pair<LetterState, std::string_view>, 6> kStates{{
 constexpr std::string_view kSummary =
     "id, consumer, identity, life, state, message_id, origin_group, origin_topic, origin_partition, origin_offset, "
     "origin_timestamp, dlq_topic, event_time, attempts, error_class, error_text, error_stage, fingerprint, "
-    "first_failed_at, died_at";
+    "first_error_class, first_error, first_failed_at, died_at";
 constexpr std::string_view kRecord = ", record_key, payload, headers";
 
 Message read_message(const mysql::Row& row, Detail detail) {
@@ -63,6 +63,8 @@ Letter read_letter(const mysql::Row& row, Detail detail) {
           .error_text = row.get<std::string>("error_text"),
           .stage = row.get<std::string>("error_stage"),
           .fingerprint = row.get<std::string>("fingerprint"),
+          .first_error_class = row.get<std::optional<std::string>>("first_error_class").value_or(""),
+          .first_error_text = row.get<std::optional<std::string>>("first_error").value_or(""),
           .first_failed_at = row.get<Time>("first_failed_at"),
           .died_at = row.get<Time>("died_at")};
 }
@@ -91,12 +93,13 @@ void insert_letter(mysql::Transaction& tx, const Letter& letter) {
   tx.execute(
       "INSERT INTO dead_letter (consumer, identity, life, state, message_id, origin_group, origin_topic, "
       "origin_partition, origin_offset, origin_timestamp, dlq_topic, record_key, payload, headers, event_time, "
-      "attempts, error_class, error_text, error_stage, fingerprint, first_failed_at, died_at) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "attempts, error_class, error_text, error_stage, fingerprint, first_error_class, first_error, first_failed_at, "
+      "died_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       letter.consumer, message.business_key, message.life, to_string(letter.state), message.id, letter.group,
       message.origin.topic, message.origin.partition, message.origin.offset, message.origin_timestamp, letter.dlq_topic,
       message.key, message.payload, encode_headers(message.headers), message.event_time, letter.attempts,
-      letter.error_class, letter.error_text, letter.stage, letter.fingerprint, letter.first_failed_at, letter.died_at);
+      letter.error_class, letter.error_text, letter.stage, letter.fingerprint, letter.first_error_class,
+      letter.first_error_text, letter.first_failed_at, letter.died_at);
 }
 
 std::vector<Letter> find_letters(mysql::Transaction& tx, const Selection& selection, std::size_t limit, Detail detail,

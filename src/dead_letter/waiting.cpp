@@ -10,6 +10,8 @@
 #include <oncemark/message/names.hpp>
 #include <oncemark/outbox/writer.hpp>
 
+#include "dead_letter/passage.hpp"
+
 namespace oncemark::dead_letter {
 namespace {
 
@@ -80,9 +82,9 @@ std::optional<Kept> read_kept(mysql::Transaction& tx, const Waiting& waiting) {
 }
 
 /// The letter and its way to the dead-letter topic; the letter's id.
-std::uint64_t bury(mysql::Transaction& tx, const Waiting& waiting, Kept kept, const retry::TopicNames& topics,
+std::uint64_t bury(mysql::Transaction& tx, const Waiting& waiting, const Kept& kept,
+                   const std::optional<ledger::FirstFailure>& first, const retry::TopicNames& topics,
                    const std::string& relay) {
-  const Time now = ledger::database_now(tx);
   const Envelope envelope{.group = kept.group,
                           .life = waiting.life,
                           .attempt = waiting.attempt,
@@ -90,32 +92,23 @@ std::uint64_t bury(mysql::Transaction& tx, const Waiting& waiting, Kept kept, co
                           .error_class = waiting.error_class,
                           .error_text = waiting.error_text,
                           .stage = "handler"};
-  const Letter letter{.consumer = waiting.consumer,
-                      .group = kept.group,
-                      .dlq_topic = topics.dead_letter_topic(kept.group, waiting.origin.topic),
-                      .message = std::move(kept.message),
-                      .attempts = waiting.attempt,
-                      .error_class = waiting.error_class,
-                      .error_text = waiting.error_text,
-                      .stage = envelope.stage,
-                      .fingerprint = fingerprint(waiting.error_class, waiting.error_text),
-                      .first_failed_at = waiting.first_failed_at,
-                      .died_at = now};
-  insert_letter(tx, letter);
-  const auto id = tx.query("SELECT LAST_INSERT_ID()").at(0).get<std::uint64_t>(0);
-  ledger::settle_previous_letter(tx, waiting.consumer, waiting.business_key, waiting.life);
-  const Message& message = letter.message;
-  outbox::append_failure_row(tx, {.message_id = message.id,
-                                  .purpose = dead_letter_purpose(waiting.consumer, message, waiting.life),
-                                  .relay = relay.empty() ? waiting.consumer : relay,
-                                  .topic = letter.dlq_topic,
-                                  .key = message.key,
-                                  .business_key = message.business_key,
-                                  .payload = message.payload,
-                                  .headers = dead_letter_headers(message, envelope),
-                                  .event_time = message.event_time,
-                                  .due = std::nullopt});
-  return id;
+  const Letter letter = keep_letter(tx, kept.message,
+                                    {.consumer = waiting.consumer,
+                                     .state = LetterState::dead,
+                                     .envelope = envelope,
+                                     .first = first,
+                                     .topics = topics,
+                                     .died_at = ledger::database_now(tx)});
+  send_on(tx, kept.message,
+          {.consumer = waiting.consumer,
+           .relay = relay,
+           .purpose = dead_letter_purpose(waiting.consumer, kept.message, waiting.life),
+           .topic = letter.dlq_topic,
+           .headers = dead_letter_headers(kept.message, envelope)});
+  return tx
+      .query_row("SELECT id FROM dead_letter WHERE consumer = ? AND identity = ? AND life = ?", waiting.consumer,
+                 waiting.business_key, waiting.life)
+      ->get<std::uint64_t>(0);
 }
 
 /// The previous life's letter is `replaying` while its message retries: it shares the message's fate.
@@ -195,15 +188,15 @@ Handled cancel(mysql::Transaction& tx, const Waiting& message, CancelAs as, cons
                const std::string& relay, const Hand& hand) {
   const auto found = ledger::lock_standing(tx, message.consumer, message.business_key);
   if (!is_as_seen(found, message)) return {.outcome = skipped(found)};
-  std::optional<Kept> kept = as == CancelAs::dead ? read_kept(tx, message) : std::nullopt;
+  const std::optional<Kept> kept = as == CancelAs::dead ? read_kept(tx, message) : std::nullopt;
   if (as == CancelAs::dead && !kept) return {.outcome = "skipped:no record"};
   set_state(tx, message.consumer, message.business_key,
             as == CancelAs::dead ? ledger::State::dead : ledger::State::discarded);
-  ledger::drop_failed_message(tx, message.consumer, message.business_key);
+  const auto first = ledger::drop_failed_message(tx, message.consumer, message.business_key);
   remove_unsent(tx, message);
   std::uint64_t letter_id = 0;
   if (as == CancelAs::dead) {
-    letter_id = bury(tx, message, std::move(*kept), topics, relay);
+    letter_id = bury(tx, message, *kept, first, topics, relay);
   } else {
     discard_letters(tx, message.consumer, message.business_key);
   }

@@ -9,6 +9,7 @@
 #include <oncemark/core/loop.hpp>
 #include <oncemark/housekeeping/partitions.hpp>
 #include <oncemark/ledger/horizon.hpp>
+#include <oncemark/ledger/suspects.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/transaction.hpp>
 
@@ -67,6 +68,7 @@ SweepCounts SweepRound::run() {
       for (const char* state : {"replayed", "resolved", "archived", "discarded"}) sweep_letters(consumer, state);
     }
   }
+  sweep_suspects();
   plan_marks();
   for (const std::string& consumer : names("consumed_message", "consumer")) sweep_marks(consumer);
   return counts_;
@@ -286,6 +288,21 @@ void SweepRound::sweep_letters(const std::string& consumer, std::string_view sta
           "DELETE l FROM dead_letter AS l FORCE INDEX (handle) WHERE l.id IN (" + list + ") AND l.state = ?", params);
     });
   } while (seen == options_.batch && pause());
+}
+
+// ---- Suspects ----
+
+void SweepRound::sweep_suspects() {
+  if (mode_ == Mode::count) {
+    counts_.suspects = in_transaction([](mysql::Transaction& tx) { return ledger::count_stale_suspects(tx); });
+    return;
+  }
+  std::uint64_t removed = 0;
+  do {
+    removed =
+        in_transaction([&](mysql::Transaction& tx) { return ledger::remove_stale_suspects(tx, options_.batch); });
+    counts_.suspects += removed;
+  } while (removed == options_.batch && pause());
 }
 
 }  // namespace oncemark::housekeeping

@@ -49,6 +49,7 @@ class SweepRound final {
 
   void sweep_outbox(const std::string& relay);
   void sweep_letters(const std::string& consumer, std::string_view state);
+  void sweep_suspects();
   /// The different values of a column that leads an index.
   [[nodiscard]] std::vector<std::string> names(const std::string& table, const std::string& column);
 

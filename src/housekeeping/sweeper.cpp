@@ -76,6 +76,7 @@ std::optional<SweepCounts> Sweeper::sweep(std::stop_token stop) {
   add("consumed_message", counts.marks);
   add("outbox_message", counts.outbox_rows);
   add("dead_letter", counts.letters);
+  add("suspect_message", counts.suspects);
   return counts;
 }
 
@@ -94,7 +95,8 @@ void Sweeper::run(std::stop_token stop) {
             {{"marks", counts->marks},
              {"of", counts->marks_seen},
              {"outbox_rows", counts->outbox_rows},
-             {"letters", counts->letters}});
+             {"letters", counts->letters},
+             {"suspects", counts->suspects}});
       }
       failures = 0;
     } catch (const Error& error) {

@@ -12,6 +12,7 @@ namespace {
 
 // SQL, because times are the server's.
 constexpr std::string_view kIsVoid = "taken_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY";
+constexpr std::string_view kIsStale = "taken_at < UTC_TIMESTAMP(6) - INTERVAL 7 DAY";
 
 // In the order of the primary key: two processes that note and clear the same records then wait for each other
 // instead of deadlocking.
@@ -129,20 +130,27 @@ void withdraw_suspects(mysql::Pool& pool, std::string_view consumer, std::span<c
   });
 }
 
+std::uint64_t count_stale_suspects(mysql::Transaction& tx) {
+  return tx.query_row("SELECT COUNT(*) FROM suspect_message WHERE " + std::string(kIsStale))->get<std::uint64_t>(0);
+}
+
+std::uint64_t remove_stale_suspects(mysql::Transaction& tx, std::size_t limit) {
+  std::map<std::string, std::vector<Position>> stale;
+  std::uint64_t rows = 0;
+  for (const mysql::Row& row : tx.query("SELECT consumer, read_topic, read_partition, read_offset "
+                                        "FROM suspect_message WHERE " +
+                                            std::string(kIsStale) + " LIMIT ?",
+                                        limit)) {
+    stale[row.get<std::string>(0)].push_back(
+        {row.get<std::string>(1), row.get<std::int32_t>(2), row.get<std::int64_t>(3)});
+    ++rows;
+  }
+  for (const auto& [consumer, records] : stale) clear_suspects(tx, consumer, records);
+  return rows;
+}
+
 std::uint64_t sweep_suspects(mysql::Pool& pool) {
-  return pool.transact([&](mysql::Transaction& tx) {
-    std::map<std::string, std::vector<Position>> old;
-    std::uint64_t rows = 0;
-    for (const mysql::Row& row : tx.query("SELECT consumer, read_topic, read_partition, read_offset "
-                                          "FROM suspect_message WHERE taken_at < UTC_TIMESTAMP(6) - INTERVAL 7 DAY "
-                                          "LIMIT 1000")) {
-      old[row.get<std::string>(0)].push_back(
-          {row.get<std::string>(1), row.get<std::int32_t>(2), row.get<std::int64_t>(3)});
-      ++rows;
-    }
-    for (const auto& [consumer, records] : old) clear_suspects(tx, consumer, records);
-    return rows;
-  });
+  return pool.transact([](mysql::Transaction& tx) { return remove_stale_suspects(tx, 1'000); });
 }
 
 }  // namespace oncemark::ledger

@@ -52,13 +52,16 @@ Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, cons
   return first;
 }
 
-std::optional<Time> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
-                                        std::string_view message_key) {
-  const auto known = tx.query_row("SELECT first_failed_at FROM failed_message WHERE consumer = ? AND message_key = ?",
-                                  consumer, message_key);
+std::optional<FirstFailure> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
+                                                std::string_view message_key) {
+  const auto known = tx.query_row(
+      "SELECT first_failed_at, first_error_class, first_error FROM failed_message "
+      "WHERE consumer = ? AND message_key = ?",
+      consumer, message_key);
   if (!known) return std::nullopt;
   tx.execute("DELETE FROM failed_message WHERE consumer = ? AND message_key = ?", consumer, message_key);
-  return known->get<Time>(0);
+  return FirstFailure{
+      .at = known->get<Time>(0), .error_class = known->get<std::string>(1), .text = known->get<std::string>(2)};
 }
 
 bool is_pointer(const Message& message) noexcept {

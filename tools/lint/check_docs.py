@@ -47,7 +47,7 @@ def check_guarantees():
 
 
 def columns_of_schema():
-    """{(table, column): type}, as after all migrations. Only CREATE TABLE is understood."""
+    """{(table, column): type}, as after all migrations. Only CREATE TABLE and ADD COLUMN are understood."""
     columns = {}
     for path in sorted((ROOT / "src/schema").glob("V*.sql")):
         text = re.sub(r"[ \t]*--[^\n]*", "", path.read_text(encoding="utf-8"))
@@ -58,6 +58,9 @@ def columns_of_schema():
                     continue
                 kind = re.split(r"\s+(?:CHARACTER SET|NOT NULL|NULL|DEFAULT)", " ".join(words[1].split()))[0]
                 columns[table, words[0]] = re.sub(r"ENUM\(.*\)", "ENUM", kind)
+        for table, changes in re.findall(r"ALTER TABLE (\w+)((?:\s+ADD COLUMN [^,']+,?)+)", text):
+            for column, kind in re.findall(r"ADD COLUMN (\w+) (\S+)", changes):
+                columns[table, column] = kind
     return columns
 
 

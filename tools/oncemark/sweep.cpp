@@ -93,13 +93,15 @@ int sweep_once(const Globals& globals, bool is_dry_run) {
                 {"marks_seen", swept->marks_seen},
                 {"outbox_rows", swept->outbox_rows},
                 {"letters", swept->letters},
+                {"suspects", swept->suspects},
                 {"overdue", looked.overdue},
                 {"resent", looked.resent}});
     return kDone;
   }
   const char* verb = is_dry_run ? "Would remove " : "Removed ";
   std::cout << verb << grouped(swept->marks) << " of " << grouped(swept->marks_seen) << " marks, "
-            << grouped(swept->outbox_rows) << " outbox rows, " << grouped(swept->letters) << " letters.\n";
+            << grouped(swept->outbox_rows) << " outbox rows, " << grouped(swept->letters) << " letters, "
+            << grouped(swept->suspects) << " notes of suspects.\n";
   if (is_dry_run) {
     std::cout << grouped(looked.overdue) << " messages are overdue for their retry.\n";
   } else {

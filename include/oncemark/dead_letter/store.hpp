@@ -28,10 +28,12 @@ struct Letter {
   LetterState state = LetterState::dead;
   Message message = {};  // as its handler last had it; life and business key are the letter's
   std::uint32_t attempts = 0;
-  std::string error_class = {};
+  std::string error_class = {};  // of the last failure
   std::string error_text = {};
   std::string stage = {};
   std::string fingerprint = {};
+  std::string first_error_class = {};  // of the first failure · empty: a library that did not keep it wrote the letter
+  std::string first_error_text = {};
   Time first_failed_at{};
   Time died_at{};
 };

@@ -35,12 +35,14 @@ struct SweepCounts {
   std::uint64_t marks = 0;
   std::uint64_t outbox_rows = 0;
   std::uint64_t letters = 0;
+  std::uint64_t suspects = 0;    // notes of what a process had in hand that died more than a week ago
   std::uint64_t marks_seen = 0;  // that the walk came by
 
   bool operator==(const SweepCounts&) const = default;
 };
 
-/// Keeps the tables small: removes marks, sent outbox rows and settled letters that are older than their retention.
+/// Keeps the tables small: removes marks, sent outbox rows and settled letters that are older than their retention, and
+/// notes of suspects that nobody came back to within a week.
 ///
 /// Shape:   small steps, each one transaction of at most `batch` rows found by a read that locks nothing, then locked
 ///          by primary key (rows that somebody else holds are skipped) and deleted. Marks: only done and discarded

@@ -42,8 +42,11 @@ void clear_suspects(mysql::Transaction& tx, std::string_view consumer, std::span
 /// Takes the last note back: the records were not settled, but the process is alive and well (a stop, a rebalance).
 void withdraw_suspects(mysql::Pool& pool, std::string_view consumer, std::span<const Position> records);
 
-/// Deletes rows that are older than a week, at most 1,000: their records were never delivered again. How many. Waits
-/// for no lock of a record that is being handled.
+/// Rows that are older than a week: their records were never delivered again.
+[[nodiscard]] std::uint64_t count_stale_suspects(mysql::Transaction& tx);
+/// Deletes at most `limit` of them; how many. Waits for no lock of a record that is being handled.
+std::uint64_t remove_stale_suspects(mysql::Transaction& tx, std::size_t limit);
+/// At most 1,000 of them, in a transaction of its own: what a consumer does when it starts.
 std::uint64_t sweep_suspects(mysql::Pool& pool);
 
 }  // namespace oncemark::ledger

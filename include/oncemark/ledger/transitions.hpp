@@ -40,9 +40,15 @@ struct FailureDetail {
 /// Returns when it first failed.
 Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, const Message& message,
                          const FailureDetail& detail);
-/// Removes it; returns when the message first failed, if there was one.
-std::optional<Time> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
-                                        std::string_view message_key);
+/// How a message failed for the first time; in a replayed life, the error that ended the life before.
+struct FirstFailure {
+  Time at{};
+  std::string error_class = {};
+  std::string text = {};
+};
+/// Removes it; returns what it said of the first failure, if there was one.
+std::optional<FirstFailure> drop_failed_message(mysql::Transaction& tx, std::string_view consumer,
+                                                std::string_view message_key);
 
 /// Whether the record came by the group's retry topic as a pointer: without its payload, which was too large for it.
 [[nodiscard]] bool is_pointer(const Message& message) noexcept;

@@ -110,6 +110,26 @@ TEST_F(LookTest, ShowTellsEverythingAboutALetter) {
   EXPECT_EQ(json_form["outbox"][0]["topic"], "dlq.shipping.orders");
 }
 
+TEST_F(LookTest, ShowTellsTheFirstErrorWhereItIsAnotherThanTheLast) {
+  const auto alike = std::to_string(bury(pool_, order_message("o-1")));
+  const auto other = std::to_string(bury(pool_, order_message("o-2")));
+  pool_.transact([&](mysql::Transaction& tx) {
+    tx.execute("UPDATE dead_letter SET first_error_class = 'mysql.1205', first_error = 'lock wait' WHERE id = ?", other);
+  });
+  const auto older = std::to_string(bury(pool_, order_message("o-3")));
+  pool_.transact([&](mysql::Transaction& tx) {  // as a library wrote it that did not keep it
+    tx.execute("UPDATE dead_letter SET first_error_class = NULL, first_error = NULL WHERE id = ?", older);
+  });
+
+  EXPECT_THAT(look({"show", alike}).out, Not(HasSubstr("first error")));
+  EXPECT_THAT(look({"show", older}).out, Not(HasSubstr("first error")));
+  EXPECT_THAT(look({"show", other}).out,
+              AllOf(HasSubstr("first error   mysql.1205"), HasSubstr("lock wait"), HasSubstr("last error    permanent"),
+                    HasSubstr("warehouse 17 refuses")));
+  EXPECT_EQ(lines_of(look({"show", other, "--json"}).out).at(0)["first_error"]["text"], "lock wait");
+  EXPECT_EQ(lines_of(look({"show", older, "--json"}).out).at(0)["first_error"], nullptr);
+}
+
 TEST_F(LookTest, ShowSaysWhenThereIsNoSuchLetterOrAreSeveral) {
   bury(pool_, order_message("o-1"), "shipping");
   bury(pool_, order_message("o-1"), "billing");

@@ -64,7 +64,7 @@ TEST_F(SweepProgramTest, CountsInADryRunWhatARoundThenRemoves) {
 
   const Ended ended = sweep({"once"});
   EXPECT_EQ(ended.code, 0) << ended.err;
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("Removed 20 of 22 marks, 0 outbox rows, 0 letters."),
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("Removed 20 of 22 marks, 0 outbox rows, 0 letters, 0 notes of suspects."),
                                HasSubstr("Sent 1 of 1 overdue messages again.")));
   EXPECT_EQ(marks(), 2);
 }

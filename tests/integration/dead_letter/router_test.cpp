@@ -115,6 +115,24 @@ TEST_F(RouterTest, MakesALetterAfterTheLastAttempt) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter"), 1);
 }
 
+TEST_F(RouterTest, KeepsTheFirstAndTheLastErrorInTheLetter) {
+  Message message = message_with_id("o-1");
+  ASSERT_EQ(route(message, kTransient), Routed::retrying);
+  ASSERT_EQ(route(message = redelivered(message),
+                  {.error_class = "mysql.1205", .text = "lock wait", .kind = ErrorKind::transient}),
+            Routed::retrying);
+  ASSERT_EQ(route(message = redelivered(message), kPermanent), Routed::dead);
+  ASSERT_EQ(route(message_with_id("o-2"), kPermanent), Routed::dead);
+
+  const auto letters = pool_.transact([](mysql::Transaction& tx) { return find_letters(tx, {}, 2, Detail::summary); });
+  ASSERT_EQ(letters.size(), 2u);
+  EXPECT_EQ(letters[0].first_error_class, "std::runtime_error");
+  EXPECT_EQ(letters[0].first_error_text, "not yet");
+  EXPECT_EQ(letters[0].error_class, "permanent");
+  EXPECT_EQ(letters[0].error_text, "no address");
+  EXPECT_EQ(letters[1].first_error_text, "no address") << "the only failure is the first and the last";
+}
+
 TEST_F(RouterTest, DeadLettersAPermanentErrorAtOnce) {
   EXPECT_EQ(route(message_with_id("o-1"), kPermanent), Routed::dead);
   EXPECT_EQ(count("SELECT attempts FROM dead_letter"), 1);

@@ -10,6 +10,7 @@
 #include <oncemark/dead_letter/router.hpp>
 #include <oncemark/ledger/claim.hpp>
 #include <oncemark/ledger/horizon.hpp>
+#include <oncemark/ledger/suspects.hpp>
 #include <oncemark/outbox/writer.hpp>
 #include <oncemark/testing/builders.hpp>
 
@@ -90,6 +91,16 @@ TEST_F(SweeperTest, NeverLowersTheHorizon) {
   sweep();
 
   EXPECT_EQ(strings("SELECT CAST(event_time AS CHAR) FROM consumed_horizon"), horizon);
+}
+
+TEST_F(SweeperTest, RemovesNotesOfSuspectsThatNobodyCameBackTo) {
+  const std::vector<Position> records{{"orders", 0, 1}, {"orders", 0, 2}, {"orders", 0, 3}};
+  (void)ledger::note_suspects(pool_, "shipping", records);
+  execute("UPDATE suspect_message SET taken_at = taken_at - INTERVAL 8 DAY WHERE read_offset < 3");
+
+  EXPECT_EQ(Sweeper(pool_).count().suspects, 2u);
+  EXPECT_EQ(sweep({.batch = 1}), (SweepCounts{.suspects = 2}));
+  EXPECT_EQ(count("SELECT MIN(read_offset) FROM suspect_message"), 3);
 }
 
 // Its horizon would lie in the future, and turn every later message of the partition into a letter.
