@@ -218,7 +218,8 @@ void Dispatch::try_smaller(FlightRow& row, OutboxRow& fresh, const std::stop_tok
   }
 }
 
-// A topic that is missing or forbidden says nothing about the record: it waits for as long as that lasts.
+// A topic that is missing or forbidden, or whose limit not even a pointer keeps to, says nothing about the record: it
+// waits for as long as that lasts.
 void Dispatch::wait_for_topic(const OutboxRow& row, const std::string& error) {
   if (silences_.size() > kMaxSilences) silences_.clear();
   const int refusals = ++silences_[row.id];
@@ -235,7 +236,7 @@ void Dispatch::wait_for_topic(const OutboxRow& row, const std::string& error) {
 
 void Dispatch::hold_against(const OutboxRow& row, const FlightRow& answer) {
   const std::string& error = answer.error;
-  if (row.is_failure && answer.refusal == Refusal::topic) {
+  if (row.is_failure && answer.refusal != Refusal::record) {
     wait_for_topic(row, error);
     return;
   }

@@ -1,93 +1,38 @@
 // Records that nobody wished for, through the real consumer side: nothing is lost, and every byte stays.
-#include <atomic>
-#include <exception>
-#include <thread>
-
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <oncemark/consume/runner.hpp>
 #include <oncemark/dead_letter/replay.hpp>
-#include <oncemark/dead_letter/router.hpp>
-#include <oncemark/inbox/dedup.hpp>
-#include <oncemark/kafka/consumer.hpp>
-#include <oncemark/kafka/producer.hpp>
-#include <oncemark/message/names.hpp>
-#include <oncemark/outbox/relay.hpp>
 
-#include "support/eventually.hpp"
-#include "support/temp_schema.hpp"
-#include "support/unique_topic.hpp"
+#include "integration/loop/consumer_fixture.hpp"
 
 namespace oncemark {
 namespace {
 
-using namespace std::chrono_literals;
-using testing::eventually;
-using testing::Stack;
-using testing::Tables;
-using testing::TempSchema;
-
-class BadInput : public ::testing::Test {
+class BadInput : public ConsumerTest {
  protected:
   BadInput() {
-    pool_.acquire()->control(
-        "CREATE TABLE seen (id BIGINT AUTO_INCREMENT PRIMARY KEY, message_id VARBINARY(320), message_key BLOB, "
-        "payload LONGBLOB, headers BLOB)");
+    create(
+        "seen (id BIGINT AUTO_INCREMENT PRIMARY KEY, message_id VARBINARY(320), message_key BLOB, payload LONGBLOB, "
+        "headers BLOB)");
   }
 
-  void send(OutgoingRecord record) {
-    record.topic = topic_;
-    while (out_.send(record, 1) != Sent::accepted) (void)out_.deliveries(100ms);
-    ASSERT_TRUE(eventually(10s, [&] {
-      const auto reports = out_.deliveries(100ms);
-      return !reports.empty() && reports.front().status == DeliveryStatus::acked;
-    }));
-  }
-  static Headers with_id(std::string id) { return {{std::string(names::kMessageId), std::move(id)}}; }
-
-  std::int64_t count(const std::string& sql) {
-    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql)->get<std::int64_t>(0); });
-  }
-  mysql::Row row(const std::string& sql) {
-    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql).value(); });
-  }
+  void send(OutgoingRecord record) const { testing::send_records(topic_, {std::move(record)}); }
 
   /// Runs a consumer until `is_enough`, then stops it; throws what it threw.
   template <typename Predicate>
   void consume_until(Predicate is_enough,
                      inbox::DedupOptions options = {.consumer = "shipping", .effects = Effects::transaction}) {
-    kafka::Consumer source{{.brokers = Stack::brokers(), .group = group_, .topics = {topic_}}};
-    inbox::Dedup once{pool_, options, [](const Message& message, mysql::Transaction& tx) {
-                        tx.execute("INSERT INTO seen (message_id, message_key, payload, headers) VALUES (?, ?, ?, ?)",
-                                   message.id, message.key, message.payload, encode_headers(message.headers));
-                      }};
-    dead_letter::Router failures{pool_};
-    kafka::Producer failure_out{{.brokers = Stack::brokers()}};
-    outbox::Relay relay{pool_, failure_out, {.name = "shipping", .max_poll_interval = 50ms}};
-    consume::Runner runner{source, once, failures, {.workers = 2, .commit_interval = 50ms}};
-    std::stop_source stop;
-    std::exception_ptr thrown;
-    std::atomic<bool> has_ended{false};
-    std::jthread run([&] {
-      try {
-        runner.run(stop.get_token());
-      } catch (...) {
-        thrown = std::current_exception();
-      }
-      has_ended = true;
-    });
-    EXPECT_TRUE(eventually(20s, [&] { return has_ended || is_enough(); }));
-    stop.request_stop();
-    run.join();
-    if (thrown) std::rethrow_exception(thrown);
+    Running running(*this, {.effect =
+                                [](const Message& message, mysql::Transaction& tx) {
+                                  tx.execute(
+                                      "INSERT INTO seen (message_id, message_key, payload, headers) "
+                                      "VALUES (?, ?, ?, ?)",
+                                      message.id, message.key, message.payload, encode_headers(message.headers));
+                                },
+                            .once = std::move(options)});
+    EXPECT_TRUE(eventually(20s, [&] { return running.has_ended() || is_enough(); }));
+    running.stop();
   }
-
-  const std::string topic_ = testing::unique_topic(1);
-  const std::string group_ = testing::unique_name("g");
-  TempSchema schema_{Tables::ours};
-  mysql::Pool pool_{schema_.options()};
-  kafka::Producer out_{{.brokers = Stack::brokers()}};
 };
 
 TEST_F(BadInput, KeepsNullEmptyAndZeroBytesApart) {

@@ -4,79 +4,36 @@
 #include <map>
 #include <mutex>
 #include <random>
-#include <thread>
+#include <set>
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <oncemark/consume/runner.hpp>
 #include <oncemark/dead_letter/foreign.hpp>
 #include <oncemark/dead_letter/replay.hpp>
-#include <oncemark/dead_letter/router.hpp>
-#include <oncemark/inbox/dedup.hpp>
-#include <oncemark/kafka/consumer.hpp>
-#include <oncemark/message/names.hpp>
-#include <oncemark/outbox/relay.hpp>
 
+#include "integration/loop/consumer_fixture.hpp"
 #include "support/kafka_log.hpp"
-#include "support/temp_schema.hpp"
-#include "support/topics_by_hand.hpp"
-#include "support/unique_topic.hpp"
+#include "support/kafka_quota.hpp"
 
 namespace oncemark {
 namespace {
 
-using namespace std::chrono_literals;
-using testing::eventually;
-using testing::Stack;
-using testing::Tables;
-using testing::TempSchema;
-
-class Letters : public ::testing::Test {
+class Letters : public ConsumerTest {
  protected:
-  /// A consumer with its relay that runs while this lives.
-  class Running {
-   public:
-    Running(Letters& test, inbox::Dedup::Effect effect)
-        : source_({.brokers = Stack::brokers(), .group = test.group_, .topics = {test.topic_}}),
-          once_(test.pool_, {.consumer = "shipping", .effects = Effects::transaction}, std::move(effect)),
-          failures_(test.pool_, {.retries = {.delays = {1ms}}, .spring_headers = true}),
-          relay_(test.pool_, out_,
-                 {.name = "shipping",
-                  .poll_interval = 5ms,
-                  .max_poll_interval = 20ms,
-                  .report_timeout = 2s,
-                  .max_attempts = 2,
-                  .backoff = {.initial = 100ms, .factor = 1, .cap = 100ms, .jitter = 0}}),
-          // Every record may fail here, which is no outage.
-          runner_(source_, once_, failures_, {.workers = 4, .commit_interval = 50ms, .breaker = {.keys = 0}}),
-          run_([this](const std::stop_token& stop) { runner_.run(stop); }) {}
-    ~Running() {
-      run_.request_stop();
-      run_.join();
-    }
+  Letters() : ConsumerTest(2, {{"max.message.bytes", "2097152"}}) {}
 
-   private:
-    kafka::Consumer source_;
-    inbox::Dedup once_;
-    dead_letter::Router failures_;
-    kafka::Producer out_{{.brokers = Stack::brokers()}};
-    outbox::Relay relay_;
-    consume::Runner runner_;
-    std::jthread run_;
-  };
-
-  std::uint64_t count(const std::string& sql) {
-    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql)->get<std::uint64_t>(0); });
+  static Parts parts(inbox::Dedup::Effect effect) {
+    return {.effect = std::move(effect),
+            .failures = {.retries = {.delays = {1ms}}, .spring_headers = true},
+            .relay = {.name = "shipping",
+                      .poll_interval = 5ms,
+                      .max_poll_interval = 20ms,
+                      .report_timeout = 2s,
+                      .max_attempts = 2,
+                      .backoff = {.initial = 100ms, .factor = 1, .cap = 100ms, .jitter = 0}},
+            // Every record may fail here, which is no outage.
+            .runner = {.workers = 4, .commit_interval = 50ms, .breaker = {.keys = 0}}};
   }
-  static Headers with_id(const std::string& id) { return {{std::string(names::kMessageId), id}}; }
-  std::string dlq() const { return "dlq." + group_ + "." + topic_; }
-  std::string retries() const { return "retry." + group_ + "." + topic_; }
-
-  const std::string topic_ = testing::unique_topic(2, {{"max.message.bytes", "2097152"}});
-  const std::string group_ = testing::unique_name("g");
-  TempSchema schema_{Tables::ours};
-  mysql::Pool pool_{schema_.options()};
 };
 
 Headers foreign(Headers headers) {
@@ -136,12 +93,12 @@ TEST_F(Letters, KeepEveryByteThroughRetryDeadLettersAndReplay) {
       ADD_FAILURE() << id << ": " << encode_headers(headers) << "\nwas\n" << encode_headers(original.headers);
     }
   };
-  Running running(*this, [&](const Message& message, mysql::Transaction&) {
+  Running running(*this, parts([&](const Message& message, mysql::Transaction&) {
     ++deliveries;
     check(message.id, message.key, message.payload, message.headers);
     if (message.life == 1) throw std::runtime_error("not in this life");
-  });
-  const auto letters = static_cast<std::uint64_t>(number_of_records);
+  }));
+  const auto letters = static_cast<std::int64_t>(number_of_records);
   // What is cheap to ask comes first: the database has enough to do.
   ASSERT_TRUE(eventually(60s + number_of_records * 60ms, [&] {
     return deliveries >= 2 * number_of_records &&
@@ -158,26 +115,44 @@ TEST_F(Letters, KeepEveryByteThroughRetryDeadLettersAndReplay) {
   }
   dead_letter::Replay replay(pool_);
   (void)replay.start({.selection = {.consumer = "shipping"}});
-  EXPECT_EQ(replay.run({}, {}).replayed, letters);
+  EXPECT_EQ(replay.run({}, {}).replayed, static_cast<std::uint64_t>(letters));
   ASSERT_TRUE(eventually(60s + number_of_records * 60ms, [&] {
     return deliveries >= 3 * number_of_records &&
            count("SELECT COUNT(*) FROM consumed_message WHERE state = 'done' AND life = 2") == letters;
   }));
 
-  EXPECT_EQ(dead.size(), letters);
+  EXPECT_EQ(dead.size(), static_cast<std::size_t>(letters));
   EXPECT_GE(deliveries, 3 * number_of_records);
   EXPECT_EQ(different, 0);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0u);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM failed_message"), 0);
 }
 
-TEST_F(Letters, WaitInTheDatabaseWhileTheirTopicIsGone) {
-  Running running(*this, [](const Message& message, mysql::Transaction&) {
+/// What can be wrong with a dead-letter topic, and how it is repaired.
+struct Trouble {
+  const char* name;
+  void (*begin)(const std::string& topic);
+  void (*end)(const std::string& topic);
+  std::size_t letters_lost;  // of the one that was there before
+};
+const Trouble kTroubles[] = {
+    {"Gone", testing::delete_topic,
+     [](const std::string& topic) { kafka::Admin(Stack::brokers()).create({{.name = topic, .partitions = 2}}); }, 1},
+    {"Forbidden", testing::deny_writes, testing::allow_writes, 0},
+    // Too small for a pointer, too.
+    {"TooSmall", [](const std::string& topic) { testing::set_topic_config(topic, "max.message.bytes", "50"); },
+     [](const std::string& topic) { testing::set_topic_config(topic, "max.message.bytes", "1048588"); }, 0},
+};
+
+class UnwritableTopic : public Letters, public ::testing::WithParamInterface<Trouble> {};
+
+TEST_P(UnwritableTopic, KeepsItsLettersWaitingInTheDatabaseAndNobodyElse) {
+  Running running(*this, parts([](const Message& message, mysql::Transaction&) {
     if (message.id.starts_with("bad")) throw PermanentError("never");
-  });
+  }));
   testing::send_records(topic_, {{.key = "k", .headers = with_id("bad-1")}});
   ASSERT_TRUE(eventually(30s, [&] { return count("SELECT COUNT(*) FROM outbox_message WHERE status = 'sent'") == 1; }));
 
-  testing::delete_topic(dlq());
+  GetParam().begin(dlq());
   std::vector<OutgoingRecord> records;
   for (int i = 2; i <= 10; ++i) {
     records.push_back({.key = "k", .headers = with_id("bad-" + std::to_string(i))});
@@ -190,18 +165,54 @@ TEST_F(Letters, WaitInTheDatabaseWhileTheirTopicIsGone) {
   EXPECT_TRUE(eventually(30s, [&] { return count("SELECT COUNT(*) FROM dead_letter") == 10; }));
   ASSERT_TRUE(
       eventually(30s, [&] { return count("SELECT COUNT(*) FROM outbox_message WHERE status = 'failing'") > 0; }));
-  const std::string first_failing = "SELECT available_at FROM outbox_message WHERE status = 'failing' LIMIT 1";
-  const auto before = pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(first_failing)->get<Time>(0); });
-  ASSERT_TRUE(eventually(30s, [&] {  // tried again meanwhile
-    return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(first_failing)->get<Time>(0); }) > before;
-  }));
-  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message WHERE attempts > 0 OR status = 'dead'"), 0u);
+  const std::string first_failing =
+      "SELECT CAST(MIN(available_at) AS CHAR) FROM outbox_message WHERE status = 'failing'";
+  const auto before = text(first_failing);
+  ASSERT_TRUE(eventually(30s, [&] { return text(first_failing) > before; })) << "it was not tried again";
+  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message WHERE attempts > 0 OR status = 'dead'"), 0);
 
-  kafka::Admin(Stack::brokers()).create({{.name = dlq(), .partitions = 2}});
+  GetParam().end(dlq());
 
   EXPECT_TRUE(
       eventually(60s, [&] { return count("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'") == 0; }));
-  EXPECT_EQ(testing::read_topic(Stack::brokers(), dlq()).size(), 9u);  // the first went with its topic
+  const auto letters = testing::read_topic(Stack::brokers(), dlq());
+  EXPECT_EQ(letters.size(), 10 - GetParam().letters_lost);
+  for (const Record& letter : letters) EXPECT_FALSE(dead_letter::provenance_of(letter).is_pointer);
+}
+
+INSTANTIATE_TEST_SUITE_P(Letters, UnwritableTopic, ::testing::ValuesIn(kTroubles),
+                         [](const auto& trouble) { return std::string(trouble.param.name); });
+
+TEST_F(Letters, OfATopicUnderAQuotaComeLateAndHoldUpNobody) {
+  const std::string client = testing::unique_name("relay");
+  testing::set_producer_quota(client, 2'000);
+  auto with_client = parts([](const Message& message, mysql::Transaction&) {
+    if (message.id.starts_with("bad")) throw PermanentError("never");
+  });
+  with_client.producer = {{"client.id", client}};
+  Running running(*this, std::move(with_client));
+  std::vector<OutgoingRecord> records;
+  for (int i = 0; i < 100; ++i) {
+    records.push_back({.payload = std::string(1'000, 'p'), .headers = with_id("bad-" + std::to_string(i))});
+    records.push_back({.headers = with_id("good-" + std::to_string(i))});
+  }
+  testing::send_records(topic_, records);
+
+  EXPECT_TRUE(eventually(30s, [&] {
+    return count("SELECT COUNT(*) FROM consumed_message WHERE state = 'done'") == 100 &&
+           count("SELECT COUNT(*) FROM dead_letter") == 100;
+  }));
+  EXPECT_GT(count("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'"), 0) << "there was no quota";
+  testing::set_producer_quota(client, std::nullopt);
+
+  EXPECT_TRUE(
+      eventually(60s, [&] { return count("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'") == 0; }));
+  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message WHERE attempts > 0"), 0);
+  std::set<std::string> ids;
+  for (const Record& letter : testing::read_topic(Stack::brokers(), dlq())) {
+    ids.emplace(letter.headers.text(names::kMessageId).value());
+  }
+  EXPECT_EQ(ids.size(), 100u);
 }
 
 TEST_F(Letters, ThatNoTopicHasRoomForTravelAsPointersAndArriveWhole) {
@@ -211,13 +222,13 @@ TEST_F(Letters, ThatNoTopicHasRoomForTravelAsPointersAndArriveWhole) {
   const std::string large(10'000, 'p');
   std::mutex mutex;
   std::vector<Message> again;
-  Running running(*this, [&](const Message& message, mysql::Transaction&) {
+  Running running(*this, parts([&](const Message& message, mysql::Transaction&) {
     if (message.attempt > 1) {
       const std::lock_guard lock(mutex);
       again.push_back(message);
     }
     if (message.attempt == 1 || message.id == "bad") throw std::runtime_error("not yet");
-  });
+  }));
 
   Headers headers = with_id("flaky");
   headers.append("foreign", "f");
@@ -232,7 +243,8 @@ TEST_F(Letters, ThatNoTopicHasRoomForTravelAsPointersAndArriveWhole) {
   ASSERT_GE(again.size(), 2u);
   for (const Message& message : again) EXPECT_EQ(message.payload, Bytes(large));
   EXPECT_EQ(again.front().headers.text("foreign"), "f");
-  EXPECT_EQ(count("SELECT LENGTH(payload) FROM dead_letter WHERE message_id = 'bad'"), large.size());
+  EXPECT_EQ(count("SELECT LENGTH(payload) FROM dead_letter WHERE message_id = 'bad'"),
+            static_cast<std::int64_t>(large.size()));
   const auto dead = testing::read_topic(Stack::brokers(), dlq());
   ASSERT_EQ(dead.size(), 1u);
   EXPECT_TRUE(dead_letter::provenance_of(dead.front()).is_pointer);
