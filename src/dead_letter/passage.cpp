@@ -7,17 +7,16 @@
 namespace oncemark::dead_letter {
 
 void send_on(mysql::Transaction& tx, const Message& message, Passage passage) {
-  outbox::append_failure_row(tx,
-                             {.message_id = message.id,
-                              .purpose = std::move(passage.purpose),
-                              .relay = passage.relay.empty() ? std::string(passage.consumer) : passage.relay,
-                              .topic = std::move(passage.topic),
-                              .key = message.key,
-                              .business_key = message.business_key,
-                              .payload = message.payload,
-                              .headers = std::move(passage.headers),
-                              .event_time = message.event_time,
-                              .due = passage.due});
+  outbox::append_failure_row(tx, {.message_id = message.id,
+                                  .purpose = std::move(passage.purpose),
+                                  .relay = passage.relay.empty() ? std::string(passage.consumer) : passage.relay,
+                                  .topic = std::move(passage.topic),
+                                  .key = message.key,
+                                  .business_key = message.business_key,
+                                  .payload = message.payload,
+                                  .headers = std::move(passage.headers),
+                                  .event_time = message.event_time,
+                                  .due = passage.due});
 }
 
 Letter keep_letter(mysql::Transaction& tx, const Message& message, const Burial& burial) {

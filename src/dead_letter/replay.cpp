@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <span>
 
 #include <oncemark/core/backoff.hpp>
 #include <oncemark/core/faults.hpp>
@@ -28,7 +29,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kPage = 10'000;  // ids looked up at a time
+constexpr std::size_t kPage = 10'000;                         // ids looked up at a time
+constexpr std::size_t kBytesTogether = std::size_t{1} << 20;  // of payloads, from which on a transaction is closed
 constexpr std::size_t kPlannedGroups = 20;
 constexpr std::chrono::seconds kLockWait{1};  // the server may notice late that the last holder died
 constexpr milliseconds kLongestWait{1'000};   // between two looks at the lock
@@ -183,31 +185,45 @@ struct Replay::State {
     }
   }
 
-  /// One letter in one transaction of its own. Many at a time would differ here only: settle() and advance_job() take
-  /// the transaction as it is.
-  void replay_one(std::uint64_t letter_id) {
-    if (job.checkpoint >= letter_id) return;  // done by a commit that was in doubt
+  /// The first of these letters, as many as fit into one transaction; how many that were. What is shared is the commit.
+  std::size_t replay_together(std::span<const std::uint64_t> ids) {
+    if (job.checkpoint >= ids.front()) return 1;  // done by a commit that was in doubt
+    const std::size_t wanted = order.rate > 0 ? 1 : std::min(options.together, ids.size());
     try {
-      count(letter_id, pool.transact([&](mysql::Transaction& tx) {
-        const auto letter = find_letter(tx, letter_id);
-        Settled settled = letter ? settle(tx, order, job, *letter) : Settled{.outcome = "skipped:deleted"};
-        if (letter) audit(tx, job, *letter, settled.outcome);
-        if (!advance_job(tx, job, letter_id, settled.is_replayed ? 1 : 0, settled.is_replayed ? 0 : 1)) {
-          throw Overtaken{};
-        }
-        ONCEMARK_FAIL_POINT("replay.before_commit");
-        return settled;
-      }));
+      const Done done = pool.transact([&](mysql::Transaction& tx) { return replay_in(tx, ids.first(wanted)); });
+      job.checkpoint = ids[done.letters - 1];
+      job.replayed += done.replayed;
+      job.skipped += done.letters - done.replayed;
+      ONCEMARK_FAIL_POINT("replay.after_commit");
+      return done.letters;
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::permanent) throw;
-      refuse(letter_id, error);
+      if (wanted > 1) return replay_together(ids.first(1));  // one of them is to blame: find out by itself
+      refuse(ids.front(), error);
+      ONCEMARK_FAIL_POINT("replay.after_commit");
+      return 1;
     }
-    ONCEMARK_FAIL_POINT("replay.after_commit");
   }
 
-  void count(std::uint64_t letter_id, const Settled& settled) {
-    job.checkpoint = letter_id;
-    (settled.is_replayed ? job.replayed : job.skipped) += 1;
+  struct Done {
+    std::size_t letters = 0;
+    std::size_t replayed = 0;
+  };
+  Done replay_in(mysql::Transaction& tx, std::span<const std::uint64_t> ids) {
+    Done done;
+    std::size_t bytes = 0;
+    for (const std::uint64_t id : ids) {
+      const auto letter = find_letter(tx, id);
+      const Settled settled = letter ? settle(tx, order, job, *letter) : Settled{.outcome = "skipped:deleted"};
+      if (letter) audit(tx, job, *letter, settled.outcome);
+      ++done.letters;
+      if (settled.is_replayed) ++done.replayed;
+      if (letter) bytes += letter->message.payload.size();
+      if (bytes > kBytesTogether) break;
+    }
+    if (!advance_job(tx, job, ids[done.letters - 1], done.replayed, done.letters - done.replayed)) throw Overtaken{};
+    ONCEMARK_FAIL_POINT("replay.before_commit");
+    return done;
   }
 
   /// A letter whose next record can never be stored stays dead and must not hold up the others.
@@ -220,7 +236,8 @@ struct Replay::State {
       }
       if (!advance_job(tx, job, letter_id, 0, 1)) throw Overtaken{};
     });
-    count(letter_id, {});
+    job.checkpoint = letter_id;
+    ++job.skipped;
     ++job.refused;
   }
 
@@ -234,9 +251,11 @@ struct Replay::State {
       };
       if (stop.stop_requested() || !insist(stop, look_up)) return false;
       if (ids.empty()) return true;
-      for (const std::uint64_t id : ids) {
+      for (std::span<const std::uint64_t> left(ids); !left.empty();) {
         if (!await_turn(stop, bucket)) return false;
-        if (!insist(stop, [&] { replay_one(id); })) return false;
+        std::size_t done = 0;
+        if (!insist(stop, [&] { done = replay_together(left); })) return false;
+        left = left.subspan(done);
         if (progress) progress(job);
       }
     }
@@ -272,7 +291,15 @@ struct Replay::State {
   ReplayJob job;
 };
 
-Replay::Replay(mysql::Pool& pool, ReplayOptions options) : state_(std::make_unique<State>(pool, options)) {}
+void ReplayOptions::validate() const {
+  if (together >= 1 && together <= 1'000) return;
+  throw MisuseError("ReplayOptions::together is " + std::to_string(together) + "; allowed: 1 to 1,000");
+}
+
+Replay::Replay(mysql::Pool& pool, ReplayOptions options) {
+  options.validate();
+  state_ = std::make_unique<State>(pool, options);
+}
 
 Replay::~Replay() = default;
 

@@ -299,8 +299,7 @@ void SweepRound::sweep_suspects() {
   }
   std::uint64_t removed = 0;
   do {
-    removed =
-        in_transaction([&](mysql::Transaction& tx) { return ledger::remove_stale_suspects(tx, options_.batch); });
+    removed = in_transaction([&](mysql::Transaction& tx) { return ledger::remove_stale_suspects(tx, options_.batch); });
     counts_.suspects += removed;
   } while (removed == options_.batch && pause());
 }

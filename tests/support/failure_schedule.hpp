@@ -67,7 +67,7 @@ class FailureModel {
     std::uint32_t attempt = 0;
     bool operator==(const Row&) const = default;
   };
-  using Rows = std::map<std::string, Row>;                                        // by message
+  using Rows = std::map<std::string, Row>;                                       // by message
   using Letters = std::map<std::pair<std::string, std::uint32_t>, std::string>;  // by message and life: the state
   using Outbox = std::map<std::pair<std::string, std::string>, bool>;            // by message and purpose: is it sent
 
@@ -169,7 +169,7 @@ class FailureSchedule {
   /// How a consumer is made. An ordered one is another of these, and another model.
   struct Consumer {
     std::function<std::unique_ptr<consume::Handler>(mysql::Pool&, Effect)> handler = [](mysql::Pool& pool,
-                                                                                         Effect effect) {
+                                                                                        Effect effect) {
       return std::make_unique<inbox::Dedup>(
           pool, inbox::DedupOptions{.consumer = "shipping", .effects = Effects::transaction}, std::move(effect));
     };
@@ -213,9 +213,8 @@ class FailureSchedule {
         replay();
         break;
       case Step::look:
-        looks_ = pool_.transact([](mysql::Transaction& tx) {
-          return dead_letter::find_waiting(tx, {.consumer = "shipping"}, 100);
-        });
+        looks_ = pool_.transact(
+            [](mysql::Transaction& tx) { return dead_letter::find_waiting(tx, {.consumer = "shipping"}, 100); });
         break;
       case Step::cancel:
         cancel(step);
@@ -301,8 +300,8 @@ class FailureSchedule {
 
   /// What a worker does with a group. One that dies does nothing more.
   void handle(std::vector<Message> group, const Step& step) {
-    static constexpr std::array<const char*, 8> kCrashes{"", "", "", "", "", "dedup.after_claim", "dedup.after_handler",
-                                                         "dedup.after_commit"};
+    static constexpr std::array<const char*, 8> kCrashes{
+        "", "", "", "", "", "dedup.after_claim", "dedup.after_handler", "dedup.after_commit"};
     const bool is_alone = group.size() == 1;
     // In a group the library would go on with the others, which nobody who is dead does.
     const std::string crash = is_alone ? kCrashes[step.crash % kCrashes.size()] : "";
@@ -357,9 +356,9 @@ class FailureSchedule {
     const auto chosen = held_back_.begin() + static_cast<std::ptrdiff_t>(step.which % held_back_.size());
     const HeldBack failure = std::move(*chosen);
     held_back_.erase(chosen);
-    const Outcome outcome = failure.error.kind == ErrorKind::permanent            ? error_for_good
+    const Outcome outcome = failure.error.kind == ErrorKind::permanent         ? error_for_good
                             : failure.error.error_class == "std::domain_error" ? unwanted
-                                                                                  : error;
+                                                                               : error;
     route(failure, outcome, step.crash, false);
   }
 
@@ -376,7 +375,7 @@ class FailureSchedule {
     try {
       const consume::Routed routed =
           router_.route({.message = message, .consumer = "shipping", .group = "g", .error = failure.error});
-      const auto expected = !fits               ? consume::Routed::settled
+      const auto expected = !fits                ? consume::Routed::settled
                             : next == "retrying" ? consume::Routed::retrying
                             : next == "dead"     ? consume::Routed::dead
                                                  : consume::Routed::discarded;
@@ -470,9 +469,8 @@ class FailureSchedule {
   void skip(const Step& step) {
     const std::string id = "m-" + std::to_string(step.which % kMessages);
     bool is_done = false;
-    const bool lived = by_hand(step.crash, [&](mysql::Transaction& tx) {
-      is_done = dead_letter::skip(tx, "shipping", id, hand_).is_done;
-    });
+    const bool lived = by_hand(
+        step.crash, [&](mysql::Transaction& tx) { is_done = dead_letter::skip(tx, "shipping", id, hand_).is_done; });
     if (lived) require(is_done == model_.skip(id), "skip does something else than it should");
   }
   void watch(unsigned which) {

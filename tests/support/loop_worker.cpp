@@ -11,7 +11,8 @@
 //
 // Message ids decide what happens:
 //   flaky-…    fails on its first delivery of a life
-//   poison-…   fails always in its first life
+//   poison-…   fails for good in its first life
+//   stubborn-… fails on each delivery of its first life
 //   unwanted-… fails always, and a rule discards it
 //   crash-…    ends the process by SIGSEGV
 //   gated-…    leaves the file running.ID in the room, and waits while the file `hold` is there
@@ -92,9 +93,10 @@ class Effect {
       const int first = id[5] - '0';
       for (const int row : {first, 1 - first}) tx.execute("UPDATE account SET n = n + 1 WHERE id = ?", row);
     }
-    tx.execute("INSERT INTO effect (message_id, message_key, attempt, life) VALUES (?, ?, ?, ?)", id, message.key,
-               message.attempt, message.life);
+    tx.execute("INSERT INTO effect (message_id, message_key, attempt, life, payload) VALUES (?, ?, ?, ?, ?)", id,
+               message.key, message.attempt, message.life, message.payload);
     if (id.starts_with("flaky") && message.attempt == 1) throw std::runtime_error("not yet");
+    if (id.starts_with("stubborn") && message.life == 1) throw std::runtime_error("not in this life");
     if (id.starts_with("unwanted")) throw std::domain_error("nobody wants it");
     if (id.starts_with("poison") && message.life == 1) throw om::PermanentError("never in this life");
   }

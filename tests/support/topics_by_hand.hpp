@@ -48,8 +48,8 @@ void administer(const std::string& what, Ask&& ask, ErrorOf&& error_of) {
   const std::unique_ptr<rd_kafka_queue_t, void (*)(rd_kafka_queue_t*)> answers(rd_kafka_queue_new(client.get()),
                                                                                rd_kafka_queue_destroy);
   ask(client.get(), answers.get());
-  const std::unique_ptr<rd_kafka_event_t, void (*)(rd_kafka_event_t*)> event(
-      rd_kafka_queue_poll(answers.get(), 30'000), rd_kafka_event_destroy);
+  const std::unique_ptr<rd_kafka_event_t, void (*)(rd_kafka_event_t*)> event(rd_kafka_queue_poll(answers.get(), 30'000),
+                                                                             rd_kafka_event_destroy);
   if (!event) throw std::runtime_error(what + ": no answer");
   if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) {
     throw std::runtime_error(what + ": " + rd_kafka_event_error_string(event.get()));
@@ -58,7 +58,9 @@ void administer(const std::string& what, Ask&& ask, ErrorOf&& error_of) {
   if (!error.empty()) throw std::runtime_error(what + ": " + error);
 }
 
-inline std::string text_of(const rd_kafka_error_t* error) { return error == nullptr ? "" : rd_kafka_error_string(error); }
+inline std::string text_of(const rd_kafka_error_t* error) {
+  return error == nullptr ? "" : rd_kafka_error_string(error);
+}
 
 }  // namespace detail
 

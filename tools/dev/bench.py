@@ -26,6 +26,7 @@ WORKLOADS = {
     "backlog": (1_000_000, "w1 with a long backlog, for the peak memory"),
     "w5": (200_000, "w1 over a marks table of 1, 5 and 20 million rows (--marks)"),
     "w6": (20_000, "keys: uniform; ten hot; ten hot and one whose handler sleeps 1 s a message. Latency by class"),
+    "lateness": (20_000, "retries that fall due at a steady rate, beside none and a million that wait (--rate, --waiting)"),
     "group-commit": (0, "adaptive groups against groups of 1, 10 and 100, over private and shared rows"),
 }
 SHARES = {"w4": (10, 1)}  # per cent that fail twice, always
@@ -57,7 +58,8 @@ def arguments(words):
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
     parser.add_argument("--marks", default="1,5,20", help="w5: millions of rows, rising (1,5,20)")
-    parser.add_argument("--rate", type=number, default=1_000, help="w6: messages produced a second (1000)")
+    parser.add_argument("--rate", type=number, default=1_000, help="w6, lateness: messages a second (1000)")
+    parser.add_argument("--waiting", type=number, default=1_000_000, help="lateness: rows that wait (1000000)")
     parser.add_argument("--seconds", type=float, default=3.0, help="group-commit: how long each case is measured (3)")
     options = parser.parse_args(words)
     kind, _, size = options.group.partition(":")
@@ -71,7 +73,7 @@ def arguments(words):
         parser.error("--marks must rise: rows are added, never removed")
     if options.batch and options.deferred:
         parser.error("--batch and --deferred exclude each other")
-    if (options.batch or options.deferred) and options.workload in ("w6", "group-commit"):
+    if (options.batch or options.deferred) and options.workload in ("w6", "lateness", "group-commit"):
         parser.error(f"{options.workload} has no such handler")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
@@ -94,7 +96,8 @@ N                           how many messages
 --group fixed:K             groups of K, whatever they cost
 --net                       0.5 ms round trip between the program and the database, by Toxiproxy
 --marks 1,5,20              w5: millions of rows that are there before
---rate K                    w6: messages a second (1000)
+--rate K                    w6, lateness: messages a second (1000)
+--waiting K                 lateness: rows that are due another day (1000000)
 --seconds S                 group-commit: how long each case is measured (3)""")
 
 
@@ -290,6 +293,25 @@ class Bench:
         uniform = summaries["w6-uniform"]["others_p99_ms"]
         for summary in summaries.values():
             self.print({**summary, "p99_of_uniform": round(summary["others_p99_ms"] / uniform, 2)})
+
+    def lateness(self):
+        """Without and with rows that wait, in turns."""
+        options, lines = self.options, {0: [], self.options.waiting: []}
+        for _ in range(options.rounds):
+            for waiting, done in lines.items():
+                self.runs += 1
+                name = f"bench-lateness-{os.getpid()}-{self.runs}"
+                run = {"PEERS_N": str(options.n), "PEERS_TOPIC": name, "PEERS_GROUP": name,
+                       "ONCEMARK_BENCH_RATE": str(options.rate), "ONCEMARK_BENCH_WAITING": str(waiting)}
+                self.load(run, "schema")
+                line = self.measured("bench_lateness", [], run)
+                self.all_right &= line["ok"]
+                done.append({"workload": "lateness", "n": options.n, **line})
+                self.print(done[-1])
+        none, many = (self.summary(done) for done in lines.values())
+        self.print({**many, "of_none": {key: round(many[key] / none[key], 2) if none[key] else None
+                                        for key in ("idle_rows_per_s", "idle_db_cpu_ms_per_s", "due_db_cpu_s",
+                                                    "late_p99_ms")}})
 
     def group_commit(self):
         options = self.options

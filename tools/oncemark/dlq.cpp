@@ -41,11 +41,9 @@ Json letter_json(const dead_letter::Letter& letter) {
             {"text", to_json(Bytes(letter.error_text))},
             {"stage", letter.stage},
             {"fingerprint", letter.fingerprint}}},
-          {"first_error",
-           letter.first_error_class.empty()
-               ? Json()
-               : Json{{"class", to_json(Bytes(letter.first_error_class))},
-                      {"text", to_json(Bytes(letter.first_error_text))}}},
+          {"first_error", letter.first_error_class.empty() ? Json()
+                                                           : Json{{"class", to_json(Bytes(letter.first_error_class))},
+                                                                  {"text", to_json(Bytes(letter.first_error_text))}}},
           {"first_failed_at", to_json(letter.first_failed_at)},
           {"died_at", to_json(letter.died_at)}};
 }

@@ -23,7 +23,7 @@ struct ShowFlags {
   bool raw = false;
 };
 
-constexpr std::size_t kShownHeader = 512;  // bytes of a header's value
+constexpr std::size_t kShownHeader = 512;            // bytes of a header's value
 constexpr const char* kIndent = "                ";  // of what belongs to a field
 
 /// A letter id, or the message id of exactly one letter.
@@ -73,9 +73,8 @@ void print_letter(const Letter& letter) {
   print_field("dlq topic", printable(letter.dlq_topic));
   print_field("first failed", short_time(letter.first_failed_at));
   print_field("died", short_time(letter.died_at));
-  const bool has_changed =
-      !letter.first_error_class.empty() &&
-      (letter.first_error_class != letter.error_class || letter.first_error_text != letter.error_text);
+  const bool has_changed = !letter.first_error_class.empty() && (letter.first_error_class != letter.error_class ||
+                                                                 letter.first_error_text != letter.error_text);
   if (has_changed) {
     print_field("first error", printable(letter.first_error_class));
     std::cout << readable(letter.first_error_text, letter.first_error_text.size(), kIndent);

@@ -69,13 +69,19 @@ class JobRunningError final : public MisuseError {
 struct ReplayOptions {
   /// How long the database may be away in one go before run() gives up · ≥ 0
   std::chrono::milliseconds patience{60'000};
+  /// Letters that share a transaction, where no rate is asked for, and as long as they are small · fewer commits against
+  /// locks that are held for longer · 1 to 1,000
+  std::size_t together = 32;
+
+  /// Throws MisuseError naming the field.
+  void validate() const;
 };
 
 /// Replays dead letters: each starts its next life and goes to the failed group's own retry topic.
 ///
 /// Shape:   start() freezes the selection (no letter that dies later is taken) and writes the job; run() works
-///          through it in id order: per letter one transaction with the state row (dead → retrying, life + 1), the
-///          letter (→ replaying), failed_message, the outbox row, an audit row and the job's checkpoint. A letter that
+///          through it in id order: for a few letters one transaction with their state rows (dead → retrying, life + 1),
+///          letters (→ replaying), failed_message, outbox rows, audit rows and the job's checkpoint. A letter that
 ///          is no longer dead is skipped and audited as such; so is one whose new record can never be stored.
 /// Threads: one object, one thread; one running job per consumer at a time, by a named lock of the server's.
 /// Errors:  JobRunningError when another process runs a job for this consumer; MisuseError for an order or a job that
@@ -94,8 +100,8 @@ class Replay final {
   [[nodiscard]] ReplayJob start(const ReplayOrder& order);
   /// An interrupted job, with its frozen selection; a new rate may be given. One that is done comes back as it is.
   [[nodiscard]] ReplayJob resume(std::uint64_t job_id, std::optional<double> rate);
-  /// Works until done or stopped, reporting after every letter. Returns the job as it then stands. A stop takes effect
-  /// after the letter in flight, also in the middle of a wait.
+  /// Works until done or stopped, reporting after every transaction. Returns the job as it then stands. A stop takes
+  /// effect after the transaction in flight, also in the middle of a wait.
   ReplayJob run(std::stop_token stop, const std::function<void(const ReplayJob&)>& progress);
 
  private:

@@ -114,7 +114,8 @@ TEST_F(LookTest, ShowTellsTheFirstErrorWhereItIsAnotherThanTheLast) {
   const auto alike = std::to_string(bury(pool_, order_message("o-1")));
   const auto other = std::to_string(bury(pool_, order_message("o-2")));
   pool_.transact([&](mysql::Transaction& tx) {
-    tx.execute("UPDATE dead_letter SET first_error_class = 'mysql.1205', first_error = 'lock wait' WHERE id = ?", other);
+    tx.execute("UPDATE dead_letter SET first_error_class = 'mysql.1205', first_error = 'lock wait' WHERE id = ?",
+               other);
   });
   const auto older = std::to_string(bury(pool_, order_message("o-3")));
   pool_.transact([&](mysql::Transaction& tx) {  // as a library wrote it that did not keep it

@@ -133,26 +133,60 @@ TEST_F(RetryTest, SkipsAMessageThatFailedAndOneThatDied) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM dead_letter WHERE state = 'discarded'"), 1u);
 }
 
-class KilledHandTest : public RetryTest, public ::testing::WithParamInterface<const char*> {};
+/// A command over three messages that wait, and where it dies.
+struct KilledHand {
+  const char* name;
+  std::vector<std::string> command;
+  const char* fault;
+  int code_again = 0;  // 3: what was hastened before is found, and left as it is
+};
 
-TEST_P(KilledHandTest, LeavesEachMessageInOneState) {
+class KilledHandTest : public RetryTest, public ::testing::WithParamInterface<KilledHand> {
+ protected:
+  /// What holds whatever the command has done so far.
+  void expect_each_message_in_one_state() {
+    EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 3u);
+    EXPECT_EQ(in_state("retrying"), count("SELECT COUNT(*) FROM failed_message"));
+    EXPECT_EQ(in_state("dead"), count("SELECT COUNT(*) FROM dead_letter"));
+    EXPECT_EQ(in_state("retrying"), count("SELECT COUNT(*) FROM outbox_message WHERE purpose LIKE 'retry:%'"));
+    EXPECT_EQ(in_state("dead"), count("SELECT COUNT(*) FROM outbox_message WHERE purpose LIKE 'dlq:%'"));
+    EXPECT_EQ(in_state("dead") + in_state("discarded") + hastened(), count("SELECT COUNT(*) FROM replay_audit"));
+    EXPECT_EQ(hastened(), count("SELECT COUNT(*) FROM failed_message WHERE due_at <= UTC_TIMESTAMP(6)"));
+  }
+  std::uint64_t hastened() {
+    return count(
+        "SELECT COUNT(*) FROM outbox_message WHERE purpose LIKE 'retry:%' AND available_at <= UTC_TIMESTAMP(6)");
+  }
+};
+
+TEST_P(KilledHandTest, LeavesEachMessageInOneStateAndMayBeGivenAgain) {
   for (const char* id : {"o-1", "o-2", "o-3"}) fail(id);
-  const std::vector<std::string> command{"retry",     "cancel",   "--consumer", "shipping",
-                                         "--confirm", "shipping", "--as",       "dead"};
 
-  EXPECT_EQ(om(command, {{"ONCEMARK_FAULT", GetParam()}}).code, 137);
-  EXPECT_EQ(in_state("retrying"), count("SELECT COUNT(*) FROM failed_message"));
-  EXPECT_EQ(in_state("dead"), count("SELECT COUNT(*) FROM dead_letter"));
-  EXPECT_EQ(in_state("dead"), count("SELECT COUNT(*) FROM replay_audit"));
-  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message"), 3u);
-  EXPECT_EQ(om(command).code, 0);
+  EXPECT_EQ(om(GetParam().command, {{"ONCEMARK_FAULT", GetParam().fault}}).code, 137);
+  expect_each_message_in_one_state();
+  EXPECT_EQ(om(GetParam().command).code, GetParam().code_again);
 
-  EXPECT_EQ(in_state("dead"), 3u);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message WHERE purpose LIKE 'dlq:%'"), 3u);
+  expect_each_message_in_one_state();
+  const bool is_skip = GetParam().command.front() == "skip";
+  EXPECT_EQ(in_state("dead") + in_state("discarded") + hastened(), is_skip ? 1u : 3u);
 }
 
-INSTANTIATE_TEST_SUITE_P(AtEachFailPoint, KilledHandTest,
-                         ::testing::Values("waiting.before_commit:kill@1", "waiting.before_commit:kill@3"));
+const std::vector<std::string> kAll{"--consumer", "shipping", "--confirm", "shipping"};
+std::vector<std::string> all(std::vector<std::string> verb, const std::vector<std::string>& more = {}) {
+  verb.insert(verb.end(), kAll.begin(), kAll.end());
+  verb.insert(verb.end(), more.begin(), more.end());
+  return verb;
+}
+INSTANTIATE_TEST_SUITE_P(
+    AtEachFailPoint, KilledHandTest,
+    ::testing::Values(
+        KilledHand{"CancelIntoLetters", all({"retry", "cancel"}, {"--as", "dead"}), "waiting.before_commit:kill@1"},
+        KilledHand{"CancelIntoLettersHalfWay", all({"retry", "cancel"}, {"--as", "dead"}),
+                   "waiting.before_commit:kill@3"},
+        KilledHand{"CancelHalfWay", all({"retry", "cancel"}), "waiting.before_commit:kill@2"},
+        KilledHand{"ExpediteHalfWay", all({"retry", "expedite"}), "waiting.before_commit:kill@2", 3},
+        KilledHand{"Skip", {"skip", "o-2", "--consumer", "shipping", "--yes"}, "waiting.before_commit:kill@1"}),
+    [](const auto& hand) { return std::string(hand.param.name); });
 
 }  // namespace
 }  // namespace oncemark::testing

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/producer.hpp>
 
@@ -35,7 +36,7 @@ class LoopTest : public ::testing::Test {
   explicit LoopTest(std::int32_t partitions = 1) {
     pool_.acquire()->control(
         "CREATE TABLE effect (id BIGINT AUTO_INCREMENT PRIMARY KEY, message_id VARBINARY(255) NOT NULL, "
-        "message_key VARBINARY(64), attempt INT, life INT)");
+        "message_key VARBINARY(64), attempt INT, life INT, payload LONGBLOB)");
     pool_.acquire()->control("CREATE TABLE account (id INT PRIMARY KEY, n INT NOT NULL)");
     pool_.transact([](mysql::Transaction& tx) { tx.execute("INSERT INTO account VALUES (0, 0), (1, 0)"); });
     kafka::Admin(Stack::brokers()).create({{.name = topic_, .partitions = partitions}});
@@ -62,11 +63,11 @@ class LoopTest : public ::testing::Test {
                                                     .log = room_.path() / (name + ".log")});
   }
   /// Puts messages on the topic, {id, key}.
-  void send(const std::vector<std::pair<std::string, std::string>>& messages) {
+  void send(const std::vector<std::pair<std::string, std::string>>& messages, const std::string& payload = "p") {
     kafka::Producer out({.brokers = Stack::brokers(), .linger = 1ms});
     std::size_t missing = 0;
     for (const auto& [id, key] : messages) {
-      ASSERT_EQ(out.send({.topic = topic_, .key = key, .payload = "p", .headers = {{"om-message-id", id}}}, 0),
+      ASSERT_EQ(out.send({.topic = topic_, .key = key, .payload = payload, .headers = {{"om-message-id", id}}}, 0),
                 Sent::accepted);
       ++missing;
     }
@@ -90,6 +91,11 @@ class LoopTest : public ::testing::Test {
 
   std::int64_t count(const std::string& sql) {
     return pool_.transact([&](mysql::Transaction& tx) { return tx.query_row(sql)->get<std::int64_t>(0); });
+  }
+  void replay_all() {
+    dead_letter::Replay replay(pool_);
+    (void)replay.start({.selection = {.consumer = "shipping"}, .operator_name = "test", .reason = "fixed"});
+    (void)replay.run({}, {});
   }
   std::int64_t effects() { return count("SELECT COUNT(*) FROM effect"); }
   std::int64_t committed(std::int32_t partition = 0) {

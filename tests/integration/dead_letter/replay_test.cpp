@@ -25,6 +25,8 @@ using oncemark::testing::order_message;
 using ::testing::HasSubstr;
 using steady = std::chrono::steady_clock;
 
+constexpr ReplayOptions kOneByOne{.together = 1};
+
 class ReplayTest : public ::testing::Test {
  protected:
   ~ReplayTest() override { faults::disarm(); }
@@ -32,8 +34,8 @@ class ReplayTest : public ::testing::Test {
   [[nodiscard]] static ReplayOrder order(double rate = 0) {
     return {.selection = {.consumer = "shipping"}, .rate = rate, .operator_name = "ann", .reason = "fixed #7"};
   }
-  ReplayJob replay_all() {
-    Replay replay(pool_);
+  ReplayJob replay_all(ReplayOptions options = {}) {
+    Replay replay(pool_, options);
     (void)replay.start(order());
     return replay.run({}, {});
   }
@@ -142,6 +144,24 @@ TEST_F(ReplayTest, AuditsWhoAndWhy) {
   EXPECT_EQ(now.audits[0].reason, "fixed #7");
 }
 
+TEST_F(ReplayTest, TakesLettersTogetherAndOneThatIsToBlameAlone) {
+  const auto letters = bury_orders(pool_, 40);
+  pool_.transact([&](mysql::Transaction& tx) {  // can be no topic
+    tx.execute("UPDATE dead_letter SET origin_group = REPEAT('g', 250) WHERE id = ?", letters[4]);
+  });
+  Replay replay(pool_);
+  (void)replay.start(order());
+  int transactions = 0;
+
+  const ReplayJob job = replay.run({}, [&](const ReplayJob&) { ++transactions; });
+
+  EXPECT_EQ(job.replayed, 39u);
+  EXPECT_EQ(job.refused, 1u);
+  EXPECT_EQ(retries_sent(), 39u);
+  EXPECT_LT(transactions, 12) << "they did not share their commits";
+  EXPECT_THROW(Replay(pool_, {.together = 0}), MisuseError);
+}
+
 TEST_F(ReplayTest, ASecondReplayFindsNothingToDo) {
   bury_orders(pool_, 3);
   (void)replay_all();
@@ -152,7 +172,7 @@ TEST_F(ReplayTest, ASecondReplayFindsNothingToDo) {
 
 TEST_F(ReplayTest, SkipsALetterThatIsNoLongerDeadAndAuditsWhatItIs) {
   const auto letters = bury_orders(pool_, 3);
-  Replay replay(pool_);
+  Replay replay(pool_, kOneByOne);
   (void)replay.start(order());
 
   // The second one is discarded by somebody else once the first is done.
@@ -251,7 +271,7 @@ TEST_F(ReplayTest, AStopKeepsTheRestForResume) {
   bury_orders(pool_, 5);
   ReplayJob stopped;
   {
-    Replay replay(pool_);
+    Replay replay(pool_, kOneByOne);
     (void)replay.start(order());
     std::stop_source stop;
     stopped = replay.run(stop.get_token(), [&](const ReplayJob& now) {
@@ -352,7 +372,7 @@ TEST_F(ReplayTest, TriesAgainAfterAFailureBeforeTheCommit) {
   bury_orders(pool_, 3);
   faults::arm("replay.before_commit:throw@2");
 
-  const ReplayJob job = replay_all();
+  const ReplayJob job = replay_all(kOneByOne);
 
   EXPECT_EQ(job.replayed, 3u);
   EXPECT_EQ(retries_sent(), 3u);
@@ -362,7 +382,7 @@ TEST_F(ReplayTest, DoesNotRepeatALetterWhoseCommitTookEffectUnnoticed) {
   bury_orders(pool_, 3);
   faults::arm("replay.after_commit:throw@2");
 
-  const ReplayJob job = replay_all();
+  const ReplayJob job = replay_all(kOneByOne);
 
   EXPECT_EQ(job.replayed, 3u);
   EXPECT_EQ(job.skipped, 0u);
@@ -383,7 +403,7 @@ TEST_F(ReplayTest, GivesUpInTimeWhenTheDatabaseStaysAway) {
 
 TEST_F(ReplayTest, GoesOnAfterItsConnectionsWereKilled) {
   bury_orders(pool_, 6);
-  Replay replay(pool_);
+  Replay replay(pool_, kOneByOne);
   (void)replay.start(order());
   mysql::PoolOptions other = schema_.options();
   other.schema = "information_schema";

@@ -36,10 +36,11 @@ TEST_F(Decisions, AreCarriedOut) {
       *this,
       {.effect = decide,
        .once = {.consumer = "shop", .effects = Effects::transaction},
-       .failures = {.retries = {.max_attempts = 3,
-                                .delays = {1ms},
-                                .rules = {{.errors = {"std::domain_error"}, .action = retry::Action::retry_here, .tries = 2},
-                                          {.errors = {"std::domain_error"}, .action = retry::Action::discard}}}},
+       .failures =
+           {.retries = {.max_attempts = 3,
+                        .delays = {1ms},
+                        .rules = {{.errors = {"std::domain_error"}, .action = retry::Action::retry_here, .tries = 2},
+                                  {.errors = {"std::domain_error"}, .action = retry::Action::discard}}}},
        .relay = {.name = "shop", .poll_interval = 5ms, .max_poll_interval = 20ms}});
 
   EXPECT_TRUE(eventually(30s, [&] {

@@ -17,19 +17,19 @@ struct Arbitrary<oncemark::testing::Step> {
   static Gen<oncemark::testing::Step> arbitrary() {
     using oncemark::testing::Step;
     // Records come more often than operators do.
-    return gen::build<Step>(
-        gen::set(&Step::kind, gen::weightedElement<Step::Kind>({{6, Step::deliver},
-                                                                {8, Step::redeliver},
-                                                                {4, Step::route},
-                                                                {8, Step::relay},
-                                                                {3, Step::replay},
-                                                                {2, Step::look},
-                                                                {1, Step::cancel},
-                                                                {1, Step::expedite},
-                                                                {1, Step::skip},
-                                                                {2, Step::watch}})),
-        gen::set(&Step::which, gen::inRange(0u, 60u)), gen::set(&Step::how, gen::inRange(0u, 12u)),
-        gen::set(&Step::outcome, gen::inRange(0u, 216u)), gen::set(&Step::crash, gen::inRange(0u, 32u)));
+    return gen::build<Step>(gen::set(&Step::kind, gen::weightedElement<Step::Kind>({{6, Step::deliver},
+                                                                                    {8, Step::redeliver},
+                                                                                    {4, Step::route},
+                                                                                    {8, Step::relay},
+                                                                                    {3, Step::replay},
+                                                                                    {2, Step::look},
+                                                                                    {1, Step::cancel},
+                                                                                    {1, Step::expedite},
+                                                                                    {1, Step::skip},
+                                                                                    {2, Step::watch}})),
+                            gen::set(&Step::which, gen::inRange(0u, 60u)), gen::set(&Step::how, gen::inRange(0u, 12u)),
+                            gen::set(&Step::outcome, gen::inRange(0u, 216u)),
+                            gen::set(&Step::crash, gen::inRange(0u, 32u)));
   }
 };
 
@@ -40,7 +40,7 @@ namespace {
 
 TEST(FailureSchedules, LeaveEachMessageInOneStateWithOneLetterALifeAndOneEffect) {
   set_log_level(LogLevel::error);
-  ::setenv("RC_PARAMS", "max_success=1000", /*overwrite=*/0);
+  ::setenv("RC_PARAMS", "max_success=3000", /*overwrite=*/0);
   MemoryServer server;
   mysql::Pool pool(MemoryServer::options());
   EXPECT_TRUE(rc::check("the tables are as the model says, step by step", [&] {
