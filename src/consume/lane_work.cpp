@@ -73,7 +73,7 @@ LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_tok
   items.front().is_probe = false;
   give_up(items, stop);
   LaneItems left;
-  if (!items.empty()) left = items.front().error ? route(std::move(items)) : handle(worker, std::move(items));
+  if (!items.empty()) left = items.front().error ? route_all(std::move(items)) : handle(worker, std::move(items));
   give_up(left, stop);
   if (is_probe) flood_.probe_ended(worker.shown);
   return left;
@@ -101,7 +101,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
       took = steady_clock::now() - begin;
     }
   }
-  if (items.front().error) return route(std::move(items));  // a crash loop
+  if (items.front().error) return route_all(std::move(items));  // a crash loop
   if (failure && items.size() == 1) return try_again(std::move(items), failure);
   if (failure) return group_failed(worker, std::move(items), failure);
   if (handled.failure) {
@@ -132,12 +132,18 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   if (failed.empty()) {
     worker.size.succeeded(handled.messages.size(), in_handlers, took - in_handlers);
   } else {
-    if (summarize(failures.front().failure).is_contention) {
+    const ErrorSummary error = summarize(failures.front().failure);
+    if (error.is_contention) {
       worker.size.lost_race();
-    } else {
+    } else if (error.is_infrastructure) {
       worker.size.failed();
+    } else {
+      // Messages that are at fault themselves say nothing about groups, but for the time that it took.
+      worker.size.succeeded(handled.messages.size(), in_handlers, took - in_handlers);
     }
-    for (const Settled& cause : failures) append(left, message_failed(take_first(failed), cause));
+    LaneItems faulty;
+    for (const Settled& cause : failures) append(left, message_failed(take_first(failed), cause, faulty));
+    append(left, route_all(std::move(faulty)));
   }
   append(left, std::move(items));  // not tried: behind what holds them up
   append(left, std::move(later));
@@ -236,7 +242,8 @@ LaneItems LaneWork::group_failed(Worker& worker, LaneItems items, const std::exc
   return items;
 }
 
-LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled) {
+/// Puts it with the `faulty` ones when it is to be routed.
+LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled, LaneItems& faulty) {
   ErrorSummary error = summarize(settled.failure);
   if (error.kind == ErrorKind::misuse) {
     on_fatal_(settled.failure);
@@ -247,7 +254,8 @@ LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled) {
   if (flood_.is_open()) return rest(std::move(item), error);
   item.front().stage = settled.stage;
   item.front().error = std::move(error);
-  return route(std::move(item));
+  append(faulty, std::move(item));
+  return {};
 }
 
 /// While the store answers a probe, it may be this message that keeps failing (it outlasts wait_timeout, it locks
@@ -270,37 +278,49 @@ bool LaneWork::costs_an_attempt(LaneItem& item, const ErrorSummary& error) {
   return false;
 }
 
-LaneItems LaneWork::route(LaneItems item) {
-  if (flood_.is_open()) return rest(std::move(item), *item.front().error);
-  std::exception_ptr failure;
-  try {
-    const LaneItem& failed = item.front();
-    switch (failures_.route({.message = failed.message,
-                             .consumer = handler_.consumer(),
-                             .group = group_,
-                             .stage = failed.stage,
-                             .error = *failed.error,
-                             .tried_here = failed.tried_here})) {
-      case Routed::retrying:
-        settle(item, kRetrying);
-        break;
-      case Routed::dead:
-        settle(item, kDead);
-        break;
-      case Routed::discarded:
-        settle(item, kDiscarded);
-        break;
-      case Routed::settled:
-        settle(item, kSettledElsewhere);
-        break;
-      case Routed::again:
-        return again(std::move(item));
+LaneItems LaneWork::route_all(LaneItems items) {
+  LaneItems left;
+  if (flood_.is_open()) {
+    while (!items.empty()) {
+      LaneItems item = take_first(items);
+      const ErrorSummary error = *item.front().error;
+      append(left, rest(std::move(item), error));
     }
-    return {};
-  } catch (...) {
-    failure = std::current_exception();
+    return left;
   }
-  return try_again(std::move(item), failure);
+  std::vector<Failure> failures;
+  for (const LaneItem& failed : items) {
+    failures.push_back({.message = failed.message,
+                        .consumer = handler_.consumer(),
+                        .group = group_,
+                        .stage = failed.stage,
+                        .error = *failed.error,
+                        .tried_here = failed.tried_here});
+  }
+  if (failures.empty()) return left;
+  for (const Route& route : failures_.route_all(failures)) append(left, routed(take_first(items), route));
+  return left;
+}
+
+LaneItems LaneWork::routed(LaneItems item, const Route& route) {
+  if (route.failure) return try_again(std::move(item), route.failure);
+  switch (route.routed) {
+    case Routed::retrying:
+      settle(item, kRetrying);
+      break;
+    case Routed::dead:
+      settle(item, kDead);
+      break;
+    case Routed::discarded:
+      settle(item, kDiscarded);
+      break;
+    case Routed::settled:
+      settle(item, kSettledElsewhere);
+      break;
+    case Routed::again:
+      return again(std::move(item));
+  }
+  return {};
 }
 
 /// It was not the handler that failed, but what we do about a message.

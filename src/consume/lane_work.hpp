@@ -55,8 +55,9 @@ class LaneWork {
   void note_alone(LaneItem& suspect);
   void count_for_flood(const LaneItems& done, const LaneItems& failed, std::span<const Settled> failures);
   [[nodiscard]] LaneItems group_failed(Worker& worker, LaneItems items, const std::exception_ptr& failure);
-  [[nodiscard]] LaneItems message_failed(LaneItems item, const Settled& settled);
-  [[nodiscard]] LaneItems route(LaneItems item);
+  [[nodiscard]] LaneItems message_failed(LaneItems item, const Settled& settled, LaneItems& faulty);
+  [[nodiscard]] LaneItems route_all(LaneItems items);
+  [[nodiscard]] LaneItems routed(LaneItems item, const Route& route);
   [[nodiscard]] LaneItems again(LaneItems item);
   [[nodiscard]] LaneItems try_again(LaneItems item, const std::exception_ptr& failure);
   [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);

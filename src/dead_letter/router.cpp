@@ -1,6 +1,8 @@
 #include <oncemark/dead_letter/router.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include <oncemark/core/faults.hpp>
@@ -28,6 +30,9 @@ using consume::Routed;
 // What the columns of failed_message and dead_letter hold.
 constexpr std::size_t kMaxErrorClass = 255;
 constexpr std::size_t kMaxErrorText = 1'024;
+// Failures in one transaction, which is closed by so many bytes of payloads.
+constexpr std::size_t kMaxTogether = 64;
+constexpr std::size_t kBytesTogether = std::size_t{1} << 20;
 
 /// A failure, and what is done about it.
 struct Case {
@@ -230,7 +235,7 @@ std::vector<TopicNeed> Router::prepare(const std::string& consumer, const std::s
   return needs;
 }
 
-Routed Router::route(const Failure& failure) {
+retry::Decision Router::decide(const Failure& failure) {
   retry::FailureFacts facts{.error = failure.error,
                             .topic = failure.message.topic,
                             .failed = static_cast<int>(failure.message.attempt),
@@ -239,12 +244,68 @@ Routed Router::route(const Failure& failure) {
   if (options_.retries.needs_age() && facts.is_repeatable) {
     facts.age = pool_.transact([&](mysql::Transaction& tx) { return age_of(tx, failure.consumer, failure.message); });
   }
-  const retry::Decision decision = retry::decide(options_.retries, facts, random_token());
+  return retry::decide(options_.retries, facts, random_token());
+}
+
+Routed Router::route(const Failure& failure) {
+  const retry::Decision decision = decide(failure);
   if (decision.action == retry::Action::retry_here) return Routed::again;
   const Routed routed = failure.stage == consume::Stage::key ? route_without_key(failure, decision)
                                                              : route(failure, failure.message, failure.error, decision);
   report(failure, decision, routed);
   return routed;
+}
+
+std::vector<consume::Route> Router::route_all(std::span<const Failure> failures) {
+  std::vector<consume::Route> routes;
+  while (!failures.empty()) {
+    std::size_t bytes = 0;
+    const auto end =
+        std::ranges::find_if(failures.first(std::min(failures.size(), kMaxTogether)), [&](const Failure& failure) {
+          const bool is_full = bytes > kBytesTogether;
+          bytes += failure.message.payload.size();
+          return is_full;
+        });
+    const auto part = failures.first(static_cast<std::size_t>(end - failures.begin()));
+    auto together = part.size() > 1 ? route_together(part) : std::nullopt;
+    std::ranges::move(together ? *together : FailureSink::route_all(part), std::back_inserter(routes));
+    failures = failures.subspan(part.size());
+  }
+  return routes;
+}
+
+/// Nothing when they cannot go together, or did not: then each by itself shows whose fault that is, and a commit that
+/// was in doubt is met again by each of them.
+std::optional<std::vector<consume::Route>> Router::route_together(std::span<const Failure> failures) {
+  std::vector<consume::Route> routes(failures.size(), {.routed = Routed::again});
+  std::vector<retry::Decision> decisions;
+  std::vector<std::size_t> order;
+  try {
+    for (const Failure& failure : failures) {
+      if (failure.stage == consume::Stage::key) return std::nullopt;
+      decisions.push_back(decide(failure));
+      if (decisions.back().action != retry::Action::retry_here) order.push_back(decisions.size() - 1);
+    }
+    // Key order is lock order.
+    std::ranges::sort(order, {}, [&](std::size_t i) -> const std::string& { return failures[i].message.business_key; });
+    pool_.transact([&](mysql::Transaction& tx) {
+      for (const std::size_t i : order) {
+        const Case routed{.failure = failures[i],
+                          .message = failures[i].message,
+                          .error = failures[i].error,
+                          .decision = decisions[i]};
+        routes[i].routed = Routing(options_, routed).run(tx);
+      }
+      ONCEMARK_FAIL_POINT("router.before_commit");
+    });
+    ONCEMARK_FAIL_POINT("router.after_commit");
+  } catch (const Error& error) {
+    log(LogLevel::debug, "failures could not be routed together; each goes by itself",
+        {{"consumer", failures.front().consumer}, {"error", error.error_class()}, {"text", error.what()}});
+    return std::nullopt;
+  }
+  for (const std::size_t i : order) report(failures[i], decisions[i], routes[i].routed);
+  return routes;
 }
 
 /// Keyed by its coordinates, so that the row of the key that it may share with another message stays as it is.

@@ -20,6 +20,9 @@ using consume::Handled;
 
 namespace {
 
+// Groups without a failure before one is tried without savepoints again.
+constexpr int kWaryGroups = 8;
+
 bool is_name(const std::string& name) {
   if (name.empty() || name.size() > 100) return false;
   for (const char c : name) {
@@ -147,7 +150,10 @@ Handled Dedup::handle(Group group) {
 }
 
 Handled Dedup::claim_and_run(Group group, const Look& looked) {
-  return group.size() > 1 ? handle_together(group, looked) : handle_alone(*group.front(), looked);
+  if (group.size() == 1) return handle_alone(*group.front(), looked);
+  // Where messages have failed lately, the run without savepoints would be in vain again.
+  const bool may_fail = !batch_effect_ && wary_groups_.load(std::memory_order_relaxed) > 0;
+  return may_fail ? handle_with_savepoints(group, looked) : handle_together(group, looked);
 }
 
 /// Those that the hint calls done are duplicates; the others are handled as if they had come alone.
@@ -228,6 +234,7 @@ Handled Dedup::handle_together(Group group, const Look& looked) {
 
 /// Inside a catch block.
 void Dedup::note_rerun(Group group) {
+  wary_groups_.store(kWaryGroups, std::memory_order_relaxed);
   const ErrorSummary error = summarize_current_exception();
   metrics_.count(metric::kGroupsRunAgain, {{"consumer", options_.consumer}, {"error", error.error_class}}, 1);
   log(LogLevel::debug, "a group failed and is run again, message by message",
@@ -270,6 +277,11 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
     return {.failure = std::current_exception()};
   }
   ONCEMARK_FAIL_POINT("dedup.after_commit");
+  if (!run.undone.empty()) {
+    wary_groups_.store(kWaryGroups, std::memory_order_relaxed);
+  } else if (wary_groups_.load(std::memory_order_relaxed) > 0) {
+    wary_groups_.fetch_sub(1, std::memory_order_relaxed);
+  }
   hint_->settled(looked, group, claims, run.undone);
   return {.messages = outcomes(group.first(tried), std::span(claims).first(tried), std::move(run))};
 }

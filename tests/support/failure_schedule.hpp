@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -325,6 +326,8 @@ class FailureSchedule {
     require(handled.messages.size() == group.size(), "a group was cut");
 
     std::set<std::string> seen;
+    std::vector<HeldBack> failures;
+    std::vector<Outcome> failed_as;
     for (std::size_t i = 0; i < group.size(); ++i) {
       const Message& message = group[i];
       const consume::Settled& settled = handled.messages[i];
@@ -337,11 +340,30 @@ class FailureSchedule {
         require(!settled.failure && settled.outcome == consume::Outcome::done, message.id + " was not handled");
       } else {
         require(settled.failure != nullptr, message.id + " did not fail");
-        held_back_.push_back({.message = message, .error = summary_of(settled.failure)});
-        if (step.how % 2 == 0) route(std::exchange(held_back_.back(), {}), wanted[i], step.crash / 8, true);
+        failures.push_back({.message = message, .error = summary_of(settled.failure)});
+        failed_as.push_back(wanted[i]);
       }
     }
-    std::erase_if(held_back_, [](const HeldBack& failure) { return failure.message.id.empty(); });
+    if (step.how % 2 != 0) {
+      std::ranges::move(failures, std::back_inserter(held_back_));
+    } else if (failures.size() == 1) {
+      route(failures.front(), failed_as.front(), step.crash / 8, true);
+    } else {
+      route_all(failures, failed_as);
+    }
+  }
+  /// Those of a group, in one transaction.
+  void route_all(const std::vector<HeldBack>& failures, const std::vector<Outcome>& failed_as) {
+    std::vector<consume::Failure> all;
+    for (const HeldBack& failure : failures) {
+      all.push_back({.message = failure.message, .consumer = "shipping", .group = "g", .error = failure.error});
+    }
+    const auto routes = router_.route_all(all);
+    require(routes.size() == failures.size(), "some of a group were not routed");
+    for (std::size_t i = 0; i < failures.size(); ++i) {
+      require(!routes[i].failure, failures[i].message.id + " was not routed");
+      model_.fail(failures[i].message, next_state(failures[i].message, failed_as[i]));
+    }
   }
   static ErrorSummary summary_of(const std::exception_ptr& failure) {
     try {

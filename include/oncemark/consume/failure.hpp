@@ -1,5 +1,7 @@
 #pragma once
 
+#include <exception>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,12 @@ enum class Routed {
   again,      ///< nothing was written: the runner tries it again in place, alone and after a pause
 };
 
+/// What became of one of several failures.
+struct Route {
+  Routed routed = Routed::settled;
+  std::exception_ptr failure = nullptr;  // not null: it is *not* recorded
+};
+
 /// Where failed messages go. dead_letter::Router is the one for production.
 ///
 /// Threads: route() from many lanes at once.
@@ -42,6 +50,18 @@ class FailureSink {
   [[nodiscard]] virtual std::vector<TopicNeed> prepare(const std::string& consumer, const std::string& group,
                                                        const std::vector<std::string>& topics) = 0;
   [[nodiscard]] virtual Routed route(const Failure& failure) = 0;
+  /// Those of one group, in its order; what became of each. Does not throw. By default each goes by route().
+  [[nodiscard]] virtual std::vector<Route> route_all(std::span<const Failure> failures) {
+    std::vector<Route> routes;
+    for (const Failure& failure : failures) {
+      try {
+        routes.push_back({.routed = route(failure)});
+      } catch (...) {
+        routes.push_back({.failure = std::current_exception()});
+      }
+    }
+    return routes;
+  }
 };
 
 }  // namespace oncemark::consume

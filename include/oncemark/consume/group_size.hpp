@@ -11,7 +11,7 @@ namespace oncemark::consume {
 /// Shape:   starts at `min`. A group is long enough when its handlers together take `target`, or eight times what the
 ///          group pays once (its claim and its commit), whichever is more, but never over ten times `target`. Below that
 ///          a full group makes the limit grow by a quarter (at least one); half as much again halves it, and so does any
-///          failure. So it follows the handlers' speed, the disk's, and the contention on the rows they touch, which
+///          failure that is not a message's own. So it follows the handlers' speed, the disk's, and the contention on the rows they touch, which
 ///          no fixed number does.
 ///          After a lost race for a lock it also grows more slowly, up to once in 64 groups: where rows are fought
 ///          for, trying a larger group again and again costs more than it can win.
@@ -30,7 +30,7 @@ class GroupSize {
   [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
   /// A group of `messages` was committed: its handlers took `handlers`, everything else `once`.
   void succeeded(std::size_t messages, std::chrono::nanoseconds handlers, std::chrono::nanoseconds once) noexcept;
-  /// A message of a group failed, or the group did for no known reason.
+  /// A group failed for no known reason, or by what the servers are to blame for.
   void failed() noexcept;
   /// A group lost a race for a lock.
   void lost_race() noexcept;

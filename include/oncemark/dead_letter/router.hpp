@@ -1,7 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <oncemark/consume/failure.hpp>
 #include <oncemark/mysql/pool.hpp>
@@ -37,8 +40,12 @@ class Router final : public consume::FailureSink {
   [[nodiscard]] std::vector<TopicNeed> prepare(const std::string& consumer, const std::string& group,
                                                const std::vector<std::string>& topics) override;
   [[nodiscard]] consume::Routed route(const consume::Failure& failure) override;
+  /// In one transaction, if each of them can be; else each in its own.
+  [[nodiscard]] std::vector<consume::Route> route_all(std::span<const consume::Failure> failures) override;
 
  private:
+  [[nodiscard]] retry::Decision decide(const consume::Failure& failure);
+  [[nodiscard]] std::optional<std::vector<consume::Route>> route_together(std::span<const consume::Failure> failures);
   [[nodiscard]] consume::Routed route_without_key(const consume::Failure& failure, const retry::Decision& decision);
   [[nodiscard]] consume::Routed route(const consume::Failure& failure, const Message& message,
                                       const ErrorSummary& error, const retry::Decision& decision);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -59,8 +60,9 @@ struct DedupOptions {
 /// Shape:   claim first, then the effect, then one COMMIT for both. A copy that is in flight elsewhere waits for that
 ///          commit. A copy of something settled is a duplicate: the effect is not called.
 ///          Messages that wait together share a transaction (group commit): one claim for all, effects in log order,
-///          one commit. When an effect of a group throws, the group runs again with a savepoint before each message;
-///          those that fail are undone and reported, the others are committed. So an effect may run more than once
+///          one commit. When an effect of a group throws, the group runs again with a savepoint before each message, and
+///          so do, from the start, the groups after it until some went well; those that fail are undone and reported,
+///          the others are committed. So an effect may run more than once
 ///          before one run of it is committed: it must do nothing outside its transaction (else Effects::outside).
 /// Threads: handle() from many workers at once; the effect must allow that for different keys.
 /// Errors:  handle(message) throws what the effect threw (after rolling back: no mark is kept), MysqlError or
@@ -119,6 +121,7 @@ class Dedup final : public consume::Handler {
   BatchEffect batch_effect_;  // or this one
   Metrics& metrics_;
   std::unique_ptr<HintUse> hint_;
+  std::atomic<int> wary_groups_{0};  // to be run with savepoints from the start
 };
 
 }  // namespace oncemark::inbox

@@ -96,6 +96,32 @@ TEST_F(RouterTest, RecognisesADeliveryThatWasRoutedBefore) {
   EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message"), 2);
 }
 
+TEST_F(RouterTest, RoutesTheFailuresOfAGroupTogetherAndOneThatIsToBlameAlone) {
+  const std::vector<Message> messages{message_with_id("o-3"), message_with_id("o-1"), message_with_id("o-2")};
+  ASSERT_EQ(route(messages[1], kTransient), Routed::retrying);  // by another instance
+  const auto failures_in = [&](const std::string& group) {
+    std::vector<Failure> failures;
+    for (const Message& message : messages) {
+      failures.push_back({.message = message,
+                          .consumer = "shipping",
+                          .group = message.id == "o-2" ? group : "ship-group",
+                          .error = message.id == "o-3" ? kPermanent : kTransient});
+    }
+    return failures;
+  };
+  const std::string no_group(300, 'g');  // of which no topic can be made
+  const auto refused = router_.route_all(failures_in(no_group));
+  ASSERT_EQ(refused.size(), 3u);
+  EXPECT_EQ(refused[0].routed, Routed::dead);
+  EXPECT_EQ(refused[1].routed, Routed::settled);
+  EXPECT_TRUE(refused[2].failure);
+
+  const auto routes = router_.route_all(failures_in("ship-group"));
+  EXPECT_EQ(routes[0].routed, Routed::settled);
+  EXPECT_EQ(routes[2].routed, Routed::retrying);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM outbox_message"), 3);
+}
+
 TEST_F(RouterTest, MakesALetterAfterTheLastAttempt) {
   Message message = message_with_id("o-1");
   ASSERT_EQ(route(message, kTransient), Routed::retrying);

@@ -52,6 +52,16 @@ TEST_F(TransitionsTest, LeaveAMessageAloneThatAnotherInstanceSettled) {
   EXPECT_EQ(standing("o-1")->attempt, 2u);
 }
 
+TEST_F(TransitionsTest, ReviveNobodyWhoIsNotDead) {
+  pool_.transact([&](mysql::Transaction& tx) { (void)claim(tx, "shipping", message_with_id("done")); });
+  (void)fail_and_commit(message_with_id("retrying"), State::retrying);
+
+  EXPECT_FALSE(revive_and_commit("done", 1).is_revived);
+  EXPECT_FALSE(revive_and_commit("retrying", 1).is_revived);
+  EXPECT_EQ(standing("done")->state, State::done);
+  EXPECT_EQ(standing("retrying")->life, 1u);
+}
+
 TEST_F(TransitionsTest, ReviveADeadMessageOnceIntoItsNextLife) {
   (void)fail_and_commit(message_with_id("o-1"), State::dead);
 

@@ -1,5 +1,7 @@
 #include <oncemark/inbox/dedup.hpp>
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -63,6 +65,38 @@ TEST(Dedup, GoesOnInTheGroupAfterAMessagesOwnFailureButNotAfterTheServers) {
   EXPECT_FALSE(store.is_marked("shipping", "c"));
 }
 
+TEST(Dedup, RunsGroupsWithSavepointsFromTheStartUntilSomeWentWell) {
+  MemoryStore store;
+  std::size_t calls = 0;
+  Dedup dedup{store, shipping(), [&](const Message& message, mysql::Transaction&) {
+                ++calls;
+                if (message.id.starts_with("bad")) throw std::runtime_error("not this one");
+              }};
+  int number = 0;
+  const auto calls_for = [&](bool has_bad_one) {
+    calls = 0;
+    const std::string suffix = std::to_string(++number);
+    const std::vector<Message> group{message_with_id("a" + suffix),
+                                     message_with_id((has_bad_one ? "bad" : "b") + suffix)};
+    (void)dedup.handle(pointers_to(group));
+    return calls;
+  };
+
+  EXPECT_EQ(calls_for(true), 4u) << "found out, and run again";
+  EXPECT_EQ(calls_for(true), 2u);
+  const std::size_t before = store.session().texts().size();
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(calls_for(false), 2u);
+  const auto has_savepoint = [&](std::size_t from) {
+    const auto texts = store.session().texts();
+    return std::any_of(texts.begin() + static_cast<std::ptrdiff_t>(from), texts.end(),
+                       [](const std::string& sql) { return sql.starts_with("SAVEPOINT"); });
+  };
+  EXPECT_TRUE(has_savepoint(before));
+  const std::size_t after = store.session().texts().size();
+  EXPECT_EQ(calls_for(false), 2u);
+  EXPECT_FALSE(has_savepoint(after)) << "eight groups went well";
+}
+
 TEST(Dedup, RequiresAConsumerAndAChoiceOfEffects) {
   MemoryStore store;
   const auto effect = [](const Message&, mysql::Transaction&) {};
@@ -106,7 +140,7 @@ std::string second_of(const DedupOptions& options, const Bytes& first, const Byt
   Dedup dedup{store, options, [](const Message&, mysql::Transaction&) {}};
   std::vector<Message> group{message_with_id("o-1", first), message_with_id("o-1", second)};
   for (Message& message : group) dedup.identify(message);
-  const consume::Settled settled = dedup.handle(testing::pointers_to(group)).messages.at(1);
+  const consume::Settled settled = dedup.handle(pointers_to(group)).messages.at(1);
   if (!settled.failure) return std::string(settled.outcome == Outcome::duplicate ? "duplicate" : "done");
   try {
     std::rethrow_exception(settled.failure);
