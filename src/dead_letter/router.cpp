@@ -45,7 +45,9 @@ struct Case {
 /// One case on its way through one transaction.
 class Routing {
  public:
-  Routing(const RouterOptions& options, const Case& routed) : options_(options), case_(routed) {}
+  /// `now` is the time of the transaction, where it is known already.
+  Routing(const RouterOptions& options, const Case& routed, std::optional<Time> now = std::nullopt)
+      : options_(options), case_(routed), known_now_(now) {}
 
   Routed run(mysql::Transaction& tx) {
     const Failure& failure = case_.failure;
@@ -61,7 +63,7 @@ class Routing {
                  .error_class = std::string(truncate_utf8(case_.error.error_class, kMaxErrorClass)),
                  .error_text = std::string(truncate_utf8(case_.error.text, kMaxErrorText)),
                  .stage = std::string(to_string(failure.stage))};
-    now_ = ledger::database_now(tx);
+    now_ = known_now_ ? *known_now_ : ledger::database_now(tx);
     switch (case_.decision.action) {
       case retry::Action::retry_later:
         retry(tx, now_ + case_.decision.delay);
@@ -111,7 +113,9 @@ class Routing {
   Letter give_up(mysql::Transaction& tx, LetterState state) {
     const Message& message = this->message();
     const std::string_view consumer = case_.failure.consumer;
-    const auto first = ledger::drop_failed_message(tx, consumer, message.business_key);
+    // A record of a source topic fails for the first time.
+    const auto first =
+        message.from_retry_topic ? ledger::drop_failed_message(tx, consumer, message.business_key) : std::nullopt;
     envelope_.first_failed_at = first ? first->at : now_;
     return keep_letter(tx, message,
                        {.consumer = consumer,
@@ -137,6 +141,7 @@ class Routing {
   const Case& case_;
   std::optional<Message> whole_;  // of a record that came as a pointer
   Envelope envelope_;
+  std::optional<Time> known_now_;
   Time now_{};
 };
 
@@ -289,12 +294,13 @@ std::optional<std::vector<consume::Route>> Router::route_together(std::span<cons
     // Key order is lock order.
     std::ranges::sort(order, {}, [&](std::size_t i) -> const std::string& { return failures[i].message.business_key; });
     pool_.transact([&](mysql::Transaction& tx) {
+      const Time now = ledger::database_now(tx);
       for (const std::size_t i : order) {
         const Case routed{.failure = failures[i],
                           .message = failures[i].message,
                           .error = failures[i].error,
                           .decision = decisions[i]};
-        routes[i].routed = Routing(options_, routed).run(tx);
+        routes[i].routed = Routing(options_, routed, now).run(tx);
       }
       ONCEMARK_FAIL_POINT("router.before_commit");
     });

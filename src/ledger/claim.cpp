@@ -63,7 +63,7 @@ Claim claim_retry(mysql::Transaction& tx, std::string_view consumer, const Messa
       "UPDATE consumed_message SET state = 'done', token = ?, consumed_at = UTC_TIMESTAMP(6) "
       "WHERE consumer = ? AND message_key = ?",
       random_token(), consumer, message.business_key);
-  drop_failed_message(tx, consumer, message.business_key);
+  tx.execute("DELETE FROM failed_message WHERE consumer = ? AND message_key = ?", consumer, message.business_key);
   settle_previous_letter(tx, consumer, message.business_key, message.life);
   return fresh;
 }

@@ -35,8 +35,12 @@ std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, 
 
 Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, const Message& message,
                          const FailureDetail& detail) {
-  const auto known = tx.query_row("SELECT first_failed_at FROM failed_message WHERE consumer = ? AND message_key = ?",
-                                  consumer, message.business_key);
+  // A record of a source topic fails for the first time: nothing is known of it.
+  const auto known =
+      message.from_retry_topic
+          ? tx.query_row("SELECT first_failed_at FROM failed_message WHERE consumer = ? AND message_key = ?", consumer,
+                         message.business_key)
+          : std::nullopt;
   const Time first = known ? known->get<Time>(0) : detail.first_failed_at.value_or(detail.now);
   tx.execute(
       "INSERT INTO failed_message (consumer, message_key, message_id, origin_group, origin_topic, origin_partition, "

@@ -37,7 +37,7 @@ struct FailureDetail {
                                            State next);
 
 /// Writes or refreshes the failed_message of a message in state `retrying`; the first error is kept.
-/// Returns when it first failed.
+/// Returns when it first failed. A record of a source topic (not message.from_retry_topic) fails for the first time.
 Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, const Message& message,
                          const FailureDetail& detail);
 /// How a message failed for the first time; in a replayed life, the error that ended the life before.

@@ -99,12 +99,12 @@ TEST_F(RouterTest, RecognisesADeliveryThatWasRoutedBefore) {
 TEST_F(RouterTest, RoutesTheFailuresOfAGroupTogetherAndOneThatIsToBlameAlone) {
   const std::vector<Message> messages{message_with_id("o-3"), message_with_id("o-1"), message_with_id("o-2")};
   ASSERT_EQ(route(messages[1], kTransient), Routed::retrying);  // by another instance
-  const auto failures_in = [&](const std::string& group) {
+  const auto failures_in = [&](std::string_view group) {
     std::vector<Failure> failures;
     for (const Message& message : messages) {
       failures.push_back({.message = message,
                           .consumer = "shipping",
-                          .group = message.id == "o-2" ? group : "ship-group",
+                          .group = message.id == "o-2" ? group : std::string_view("ship-group"),
                           .error = message.id == "o-3" ? kPermanent : kTransient});
     }
     return failures;

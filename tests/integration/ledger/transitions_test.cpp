@@ -91,6 +91,7 @@ TEST_F(TransitionsTest, KeepTheFirstErrorAndTheWholeRecordWhileRetrying) {
   };
 
   const Time first = keep("first");
+  message.from_retry_topic = true;
   EXPECT_EQ(keep("second"), first);
 
   const auto row = pool_.transact([&](mysql::Transaction& tx) {
