@@ -14,8 +14,8 @@
 
 namespace oncemark::dead_letter {
 
-/// What leads away from a failure, whoever decides about it: an outgoing row, and a letter. In the caller's transaction,
-/// which holds the lock on the message's state row.
+// What leads away from a failure, whoever decides about it: an outgoing row, and a letter. In the caller's transaction,
+// which holds the lock on the message's state row.
 
 /// Where a message goes by the outbox.
 struct Passage {

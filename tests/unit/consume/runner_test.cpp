@@ -196,6 +196,28 @@ TEST(Runner, KeepsTheOrderOfAKeyAcrossLanes) {
   }
 }
 
+TEST(Runner, KeepsGroupsLongWhereMessagesFailByThemselves) {
+  ScriptedSource source;
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string number = std::to_string(i);
+    source.add(record_with_id((i % 10 == 0 ? "bad" : "good") + number, {"orders", 0, i}, "key" + number));
+  }
+  FakeHandler handler([](const Message& message) {
+    if (message.id.starts_with("bad")) throw std::runtime_error("this one");
+  });
+  FakeFailures failures;
+  RunnerOptions options = quick(1);
+  options.breaker.keys = 0;
+  Runner runner(source, handler, failures, options);
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 2'000));
+  running.stop();
+
+  EXPECT_EQ(failures.routed().size(), 200u);
+  EXPECT_GE(handler.largest_group(), 24u);
+}
+
 TEST(Runner, RoutesAFailureAndGoesOn) {
   ScriptedSource source;
   source.add(record_with_id("bad", {"orders", 0, 0}));
