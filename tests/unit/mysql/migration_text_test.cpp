@@ -68,9 +68,14 @@ TEST(Migrations, AreEmbeddedUpToTheVersionThatTheLibraryExpects) {
   }
 }
 
+// Where MySQL has no IF NOT EXISTS, a statement is prepared by what the server says is there.
 TEST(Migrations, CanBeRunAgainFromTheirFirstStatement) {
   for (const Migration& migration : migrations()) {
+    const bool asks = migration.sql.find("information_schema.columns") != std::string::npos;
     for (const std::string& statement : split_statements(migration.sql)) {
+      const bool is_part_of_asking =
+          asks && (statement.starts_with("SET @oncemark_") || statement.find("oncemark_change") != std::string::npos);
+      if (is_part_of_asking) continue;
       EXPECT_THAT(statement, ::testing::AnyOf(::testing::HasSubstr("IF NOT EXISTS"), ::testing::HasSubstr("IF EXISTS"),
                                               ::testing::HasSubstr("ON DUPLICATE KEY")));
     }
