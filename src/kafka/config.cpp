@@ -219,10 +219,6 @@ ConfHandle consumer_conf(const ConsumerOptions& options) {
           {"check.crcs", "true"},
           {"message.max.bytes", std::to_string(std::min(fetch, std::size_t{1'000'000}))},
           {"fetch.max.bytes", std::to_string(fetch)},
-          // Of each partition. prefetch_bytes counts the records' own bytes, and small ones cost several times as much.
-          // It has to last for about a second: a client that has enough looks again no sooner (measured: 2,000 halved
-          // the throughput, 10,000 cost nothing).
-          {"queued.min.messages", "10000"},
           {"max.partition.fetch.bytes", std::to_string(std::min(fetch, std::size_t{1} << 20))},
       },
       options.properties, options.password_file, required);

@@ -38,7 +38,7 @@ struct ConsumerOptions {
   StartAt when_no_offset = StartAt::earliest;  // the group has never committed a position for a partition
   StartAt when_out_of_range = StartAt::stop;   // the committed position is not in the log any more: records were lost
   bool create_topics = true;  // create retry and dead-letter topics that are missing · false: throw with the command
-  std::size_t prefetch_bytes = 16u << 20;  // librdkafka's queue of fetched records, all partitions · 64 KiB to 1 GiB
+  std::size_t prefetch_bytes = 8u << 20;  // librdkafka's queue of fetched records, all partitions · 64 KiB to 1 GiB
   Properties properties = {};
   std::string password_file = {};
 };
