@@ -9,6 +9,7 @@ namespace oncemark::ledger {
 ///
 ///   (none) ──▶ done                         dead ──replay──▶ retrying (life + 1)
 ///   (none) ──▶ retrying ──▶ retrying … ──▶ done | dead
+///   (none) ──▶ parked ──▶ parked … ──▶ done | dead ──replay in its place──▶ parked (life + 1)      (ordered retry)
 ///   (none) ──▶ dead                         any but done ──a person──▶ discarded
 enum class State { done, retrying, parked, dead, discarded };
 
