@@ -1,5 +1,7 @@
 #include "consume/assignments.hpp"
 
+#include <algorithm>
+
 namespace oncemark::consume {
 
 void Assignments::assign(const std::vector<TopicPartition>& partitions) {
@@ -90,6 +92,16 @@ void Assignments::remove(const std::vector<TopicPartition>& partitions) {
     found->second->is_gone = true;
     partitions_.erase(found);
   }
+}
+
+std::size_t Assignments::widest() const {
+  const std::lock_guard lock(mutex_);
+  std::int64_t widest = 0;
+  for (const auto& [key, partition] : partitions_) {
+    const auto next = partition->tracker.committable();
+    if (next) widest = std::max(widest, partition->tracker.last_started() + 1 - *next);
+  }
+  return static_cast<std::size_t>(widest);
 }
 
 void Assignments::take(const TopicPartition& key, AssignedPartition& partition, std::vector<Position>& out) {

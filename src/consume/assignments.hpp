@@ -61,6 +61,8 @@ class Assignments {
   [[nodiscard]] std::vector<Position> take_committable();
   [[nodiscard]] std::vector<Position> take_committable(const std::vector<TopicPartition>& partitions);
 
+  /// How far a partition has been read past the first record that is not settled, at most.
+  [[nodiscard]] std::size_t widest() const;
   [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t in_flight_bytes() const noexcept {
     return in_flight_bytes_.load(std::memory_order_relaxed);

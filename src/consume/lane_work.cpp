@@ -25,7 +25,7 @@ constexpr milliseconds kProbeHolds{200};
 // So often a message may be in hand when the process ends.
 constexpr std::uint32_t kCrashLoopAfter = 3;
 
-constexpr std::array<const char*, 6> kEndingNames{"done", "duplicate", "retrying",
+constexpr std::array<const char*, 7> kEndingNames{"done", "duplicate", "retrying",         "parked",
                                                   "dead", "discarded", "settled_elsewhere"};
 
 void append(LaneItems& to, LaneItems from) { to.splice(to.end(), from); }
@@ -56,7 +56,9 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
                    std::function<void()> on_outage, std::function<void(bool)> hold,
                    std::function<void()> let_one_through)
     : handler_(handler),
+      sequences_(handler.sequences()),
       failures_(failures),
+      is_order_kept_(failures.key_order().is_kept),
       group_(std::move(group)),
       options_(options),
       assignments_(assignments),
@@ -113,13 +115,19 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
 
   LaneItems done;
   LaneItems duplicates;
+  LaneItems parked;
+  LaneItems unsettled;
   LaneItems failed;
   std::vector<Settled> failures;
   std::chrono::nanoseconds in_handlers{0};
   for (const Settled& settled : handled.messages) {
     note_time(items.front(), settled.took);
     in_handlers += settled.took;
-    LaneItems& ending = settled.failure ? failed : settled.outcome == Outcome::done ? done : duplicates;
+    LaneItems& ending = settled.failure                         ? failed
+                        : settled.outcome == Outcome::done      ? done
+                        : settled.outcome == Outcome::parked    ? parked
+                        : settled.outcome == Outcome::unsettled ? unsettled
+                                                                : duplicates;
     append(ending, take_first(items));
     if (settled.failure) failures.push_back(settled);
   }
@@ -128,6 +136,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
   if (!failed.empty()) worker.shown = FloodGuard::Probe::failed;
   settle(done, kDone);
   settle(duplicates, kDuplicate);
+  settle(parked, kParked);
   LaneItems left;
   if (failed.empty()) {
     worker.size.succeeded(handled.messages.size(), in_handlers, took - in_handlers);
@@ -145,7 +154,8 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     for (const Settled& cause : failures) append(left, message_failed(take_first(failed), cause, faulty));
     append(left, route_all(std::move(faulty)));
   }
-  append(left, std::move(items));  // not tried: behind what holds them up
+  append(left, std::move(unsettled));  // behind what failed before them, of their key
+  append(left, std::move(items));      // not tried: behind what holds them up
   append(left, std::move(later));
   return left;
 }
@@ -208,6 +218,7 @@ void LaneWork::count_for_flood(const LaneItems& done, const LaneItems& failed, s
     const Settled& result = *settled++;
     const ErrorSummary error = summarize(result.failure);
     if (error.is_infrastructure || error.kind == ErrorKind::misuse || item.message.from_retry_topic) continue;
+    if (result.is_held) continue;
     // A handler that decides what becomes of its message works; a conflict of keys is no failure of a handler.
     if (error.retry_after || error.is_given_up || result.stage != Stage::handler) continue;
     const Message& message = item.message;
@@ -250,7 +261,11 @@ LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled, LaneI
     abandon(item);
     return {};
   }
-  if (error.is_infrastructure && !costs_an_attempt(item.front(), error)) return rest(std::move(item), error);
+  if (settled.is_held) return hold(std::move(item), error);
+  LaneItem& failed = item.front();
+  if (error.is_infrastructure && !costs_an_attempt(failed.tries, failed.first_try, error)) {
+    return rest(std::move(item), error);
+  }
   if (flood_.is_open()) return rest(std::move(item), error);
   item.front().stage = settled.stage;
   item.front().error = std::move(error);
@@ -260,21 +275,21 @@ LaneItems LaneWork::message_failed(LaneItems item, const Settled& settled, LaneI
 
 /// While the store answers a probe, it may be this message that keeps failing (it outlasts wait_timeout, it locks
 /// itself out): then it must not be tried for ever.
-bool LaneWork::costs_an_attempt(LaneItem& item, const ErrorSummary& error) {
+bool LaneWork::costs_an_attempt(int& tries, SteadyTime& first_try, const ErrorSummary& error, bool may_open) {
   const SteadyTime now = steady_clock::now();
   if (!error.is_contention && !is_store_reachable()) {
-    item.tries = 0;
+    tries = 0;
     on_outage_();
     return false;
   }
-  if (item.tries++ == 0) item.first_try = now;
-  if (item.tries < options_.in_place_tries) return false;
-  if (error.is_contention) return now - item.first_try >= kLongestRace;
-  if (!is_said_by_handler(error) || flood_.has_succeeded_since(item.first_try)) return true;
+  if (tries++ == 0) first_try = now;
+  if (tries < options_.in_place_tries) return false;
+  if (error.is_contention) return now - first_try >= kLongestRace;
+  if (!is_said_by_handler(error) || flood_.has_succeeded_since(first_try)) return true;
   // What the handler needs is down, and not for this message only. When another one succeeds and this one then still
   // fails as often, it was for this one.
-  item.tries = 1;
-  flood_.open(error.error_class);
+  tries = 1;
+  if (may_open) flood_.open(error.error_class);
   return false;
 }
 
@@ -287,6 +302,19 @@ LaneItems LaneWork::route_all(LaneItems items) {
       append(left, rest(std::move(item), error));
     }
     return left;
+  }
+  if (is_order_kept_ && sequences_ != nullptr && sequences_->is_full()) {
+    LaneItems may_go;
+    while (!items.empty()) {
+      LaneItems item = take_first(items);
+      const ErrorSummary error = *item.front().error;
+      if (item.front().message.from_retry_topic) {
+        append(may_go, std::move(item));
+      } else {
+        append(left, hold(std::move(item), error));
+      }
+    }
+    items.swap(may_go);
   }
   std::vector<Failure> failures;
   for (const LaneItem& failed : items) {
@@ -304,23 +332,54 @@ LaneItems LaneWork::route_all(LaneItems items) {
 
 LaneItems LaneWork::routed(LaneItems item, const Route& route) {
   if (route.failure) return try_again(std::move(item), route.failure);
-  switch (route.routed) {
-    case Routed::retrying:
-      settle(item, kRetrying);
-      break;
-    case Routed::dead:
-      settle(item, kDead);
-      break;
-    case Routed::discarded:
-      settle(item, kDiscarded);
-      break;
-    case Routed::settled:
-      settle(item, kSettledElsewhere);
-      break;
-    case Routed::again:
-      return again(std::move(item));
-  }
+  if (route.routed == Routed::again) return again(std::move(item));
+  settle(item, ending_of(route.routed));
+  if (route.routed == Routed::parked && when_parked_) when_parked_();
   return {};
+}
+
+LaneWork::Ending LaneWork::ending_of(Routed routed) noexcept {
+  switch (routed) {
+    case Routed::retrying:
+      return kRetrying;
+    case Routed::parked:
+      return kParked;
+    case Routed::dead:
+      return kDead;
+    case Routed::discarded:
+      return kDiscarded;
+    case Routed::settled:
+    case Routed::again:  // settles nothing
+      break;
+  }
+  return kSettledElsewhere;
+}
+
+void LaneWork::count_head(Routed end) noexcept {
+  // Parked it was before.
+  if (end == Routed::dead || end == Routed::discarded) settled_[ending_of(end)].fetch_add(1, std::memory_order_relaxed);
+}
+
+/// There is no room to park it. Its key waits with it, here; when that lasts, reading stops.
+LaneItems LaneWork::hold(LaneItems item, const ErrorSummary& error) {
+  LaneItem& held = item.front();
+  if (held.times_held++ == 0) {
+    held_.fetch_add(1, std::memory_order_relaxed);
+    metrics_.count(metric::kHeld, {{"consumer", handler_.consumer()}}, 1);
+    log(LogLevel::warn,
+        "a message cannot be parked, because its key's sequence or all of them together are full; it is tried again, "
+        "and "
+        "reading stops when max_in_flight records wait behind it. Look at `oncemark parked list`, and raise "
+        "RetryOptions::max_parked_per_key or max_parked if there is nothing to repair",
+        {{"consumer", handler_.consumer()}, {"record", held.message.read_at.str()}, {"text", error.text}});
+  }
+  held.not_before = steady_clock::now() + delay_after(options_.in_place, held.times_held, random_token());
+  return item;
+}
+
+void LaneWork::let_go(const LaneItems& items) noexcept {
+  const auto held = std::ranges::count_if(items, [](const LaneItem& item) { return item.times_held > 0; });
+  if (held > 0) held_.fetch_sub(held, std::memory_order_relaxed);
 }
 
 /// It was not the handler that failed, but what we do about a message.
@@ -377,6 +436,7 @@ void LaneWork::settle(LaneItems& items, Ending ending) {
   settled_[ending].fetch_add(items.size(), std::memory_order_relaxed);
   metrics_.count(metric::kConsumed, {{"consumer", handler_.consumer()}, {"outcome", kEndingNames[ending]}},
                  static_cast<double>(items.size()));
+  let_go(items);
   assignments_.finish(items);
 }
 
@@ -399,6 +459,7 @@ void LaneWork::abandon(LaneItems& items) {
     if (item.message.suspect_tries > 0) noted.push_back(&item.message);
   }
   if (!noted.empty()) handler_.withdraw(noted);
+  let_go(items);
   assignments_.abandon(items);
 }
 
@@ -415,9 +476,11 @@ bool LaneWork::is_store_reachable() {
 
 RunnerCounts LaneWork::counts() const {
   const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
-  return {.done = read(settled_[kDone]),
+  return {.done = read(settled_[kDone]) + read(unparked_),
           .duplicates = read(settled_[kDuplicate]),
           .retrying = read(settled_[kRetrying]),
+          .parked = read(settled_[kParked]),
+          .unparked = read(unparked_),
           .dead = read(settled_[kDead]),
           .discarded = read(settled_[kDiscarded]),
           .settled_elsewhere = read(settled_[kSettledElsewhere]),

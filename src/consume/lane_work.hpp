@@ -38,6 +38,21 @@ class LaneWork {
   [[nodiscard]] bool is_slow(std::uint64_t lane) const { return slow_.contains(lane); }
   /// Leaves them unsettled, and takes back what was noted about them. The list is emptied.
   void abandon(LaneItems& items);
+  /// Whether something waits for room in a sequence: then reading must not run away from it.
+  [[nodiscard]] bool is_holding() const noexcept { return held_.load(std::memory_order_relaxed) > 0; }
+
+  // What the driver of parked sequences shares with the lanes.
+  [[nodiscard]] Quiet& quiet() noexcept { return quiet_; }
+  [[nodiscard]] FloodGuard& flood() noexcept { return flood_; }
+  /// Whether a failure that the servers seem to be to blame for has come so often that it is the message's own.
+  /// `tries` and `first_try` belong to the message. `may_open`: what a lane takes up again may be the breaker's probe.
+  [[nodiscard]] bool costs_an_attempt(int& tries, SteadyTime& first_try, const ErrorSummary& error,
+                                      bool may_open = true);
+  void count_unparked(std::size_t messages) noexcept { unparked_.fetch_add(messages, std::memory_order_relaxed); }
+  void count_head(Routed end) noexcept;
+  /// Called when a lane has made a message the head of its key. To be set before the lanes run.
+  void when_parked(std::function<void()> call) { when_parked_ = std::move(call); }
+
   /// Lets nothing more through. The lanes may go.
   void stop() { flood_.stop(); }
   [[nodiscard]] RunnerCounts counts() const;
@@ -48,7 +63,7 @@ class LaneWork {
     int lost_races = 0;                                           // groups in a row that lost a lock
     FloodGuard::Probe shown = FloodGuard::Probe::proved_nothing;  // by what it handled last
   };
-  enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kDead, kDiscarded, kSettledElsewhere, kEndings };
+  enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kParked, kDead, kDiscarded, kSettledElsewhere, kEndings };
 
   [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
   [[nodiscard]] LaneItems note(LaneItems& items);
@@ -61,7 +76,9 @@ class LaneWork {
   [[nodiscard]] LaneItems again(LaneItems item);
   [[nodiscard]] LaneItems try_again(LaneItems item, const std::exception_ptr& failure);
   [[nodiscard]] LaneItems rest(LaneItems item, const ErrorSummary& error);
-  [[nodiscard]] bool costs_an_attempt(LaneItem& item, const ErrorSummary& error);
+  [[nodiscard]] LaneItems hold(LaneItems item, const ErrorSummary& error);
+  [[nodiscard]] static Ending ending_of(Routed routed) noexcept;
+  void let_go(const LaneItems& items) noexcept;
   void note_time(const LaneItem& item, std::chrono::nanoseconds took);
   void note_retry(const LaneItem& item, const ErrorSummary& error);
   void settle(LaneItems& items, Ending ending);
@@ -69,13 +86,16 @@ class LaneWork {
   [[nodiscard]] bool is_store_reachable();
 
   Handler& handler_;
+  Sequences* const sequences_;  // null: the handler keeps no order
   FailureSink& failures_;
+  const bool is_order_kept_;
   std::string group_;
   const RunnerOptions& options_;
   Assignments& assignments_;
   Metrics& metrics_;
   std::function<void(std::exception_ptr)> on_fatal_;
   std::function<void()> on_outage_;
+  std::function<void()> when_parked_;
   std::vector<Worker> workers_;  // each touched by its own thread only
   SlowLanes slow_;
   Quiet quiet_;
@@ -88,6 +108,8 @@ class LaneWork {
   std::atomic<std::uint64_t> in_place_retries_{0};
   std::atomic<std::uint64_t> noted_{0};
   std::atomic<std::uint64_t> crash_loops_{0};
+  std::atomic<std::uint64_t> unparked_{0};
+  std::atomic<std::int64_t> held_{0};
 };
 
 }  // namespace oncemark::consume

@@ -20,6 +20,7 @@
 #include "consume/assignments.hpp"
 #include "consume/lane_work.hpp"
 #include "consume/outage.hpp"
+#include "consume/parked_driver.hpp"
 
 namespace oncemark::consume {
 namespace {
@@ -105,10 +106,12 @@ class Runner::Engine final : public RebalanceListener {
   LaneWork work_;
   std::map<std::string, std::string> retry_topics_;  // retry topic → its source topic
   std::unique_ptr<KeyLanes> lanes_;
-  std::unique_ptr<Outage> outage_;  // while run() runs; it holds the lanes
+  std::unique_ptr<Outage> outage_;        // while run() runs; it holds the lanes
+  std::unique_ptr<ParkedDriver> driver_;  // null: the handler keeps no order
   bool is_full_ = false;
   std::mutex hold_mutex_;
   std::array<bool, kHolders> holds_{};  // guarded by hold_mutex_
+  std::atomic<bool> is_held_{false};
   std::atomic<std::uint64_t> foreign_{0};
 
   mutable std::mutex mutex_;
@@ -130,6 +133,16 @@ void Runner::Engine::run(std::stop_token stop) {
         return work_.run(worker, std::move(items), worker_stop);
       });
   outage_ = std::make_unique<Outage>(handler_, options_.in_place, [this](bool is_on) { hold(kOutage, is_on); });
+  if (Sequences* const sequences = handler_.sequences()) {
+    driver_ = std::make_unique<ParkedDriver>(
+        *sequences, handler_.consumer(), failures_, source_.group(), options_, work_, metrics_,
+        ParkedDriver::Ties{.is_held = [this] { return is_held_.load(std::memory_order_acquire); },
+                           .on_fatal = [this](std::exception_ptr error) { fail(std::move(error)); }});
+    work_.when_parked([this] { driver_->nudge(); });
+  } else if (failures_.key_order().is_kept) {
+    throw MisuseError("RetryOptions::order is by_key, but the handler of consumer " + handler_.consumer() +
+                      " cannot park messages: use inbox::Dedup or inbox::BatchDedup with a mysql::Pool");
+  }
   try {
     source_.subscribe(needs, *this);
     poll_until_stopped(stop);
@@ -141,6 +154,7 @@ void Runner::Engine::run(std::stop_token stop) {
   } catch (...) {
     fail(std::current_exception());
   }
+  if (driver_) driver_->stop();
   lanes_->stop();
   work_.stop();
   if (const auto error = fatal_error()) std::rethrow_exception(error);
@@ -149,7 +163,8 @@ void Runner::Engine::run(std::stop_token stop) {
 void Runner::Engine::hold(Holder holder, bool is_held) {
   const std::lock_guard lock(hold_mutex_);
   holds_[holder] = is_held;
-  lanes_->hold(std::ranges::any_of(holds_, std::identity()));
+  is_held_.store(std::ranges::any_of(holds_, std::identity()), std::memory_order_release);
+  lanes_->hold(is_held_.load(std::memory_order_relaxed));
 }
 
 void Runner::Engine::poll_until_stopped(const std::stop_token& stop) {
@@ -175,7 +190,7 @@ bool Runner::Engine::has_room() {
     return assignments_.in_flight() >= options_.max_in_flight / 4 * quarters ||
            assignments_.in_flight_bytes() >= options_.max_in_flight_bytes / 4 * quarters;
   };
-  is_full_ = exceeds(is_full_ ? 3 : 4);
+  is_full_ = exceeds(is_full_ ? 3 : 4) || (work_.is_holding() && assignments_.widest() >= options_.max_in_flight);
   return !is_full_;
 }
 
@@ -279,6 +294,7 @@ void Runner::Engine::commit(const std::vector<Position>& positions) {
 
 void Runner::Engine::assigned(const std::vector<TopicPartition>& partitions) {
   assignments_.assign(partitions);
+  if (driver_) driver_->assigned();
   log(LogLevel::info, "partitions assigned",
       {{"consumer", handler_.consumer()}, {"group", source_.group()}, {"partitions", partitions.size()}});
 }

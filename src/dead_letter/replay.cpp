@@ -10,6 +10,8 @@
 #include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/dead_letter/envelope.hpp>
+#include <oncemark/ledger/claim.hpp>
+#include <oncemark/ledger/parked.hpp>
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/names.hpp>
 #include <oncemark/mysql/errors.hpp>
@@ -87,6 +89,11 @@ std::string now_is(const std::optional<ledger::Standing>& found, std::uint32_t l
   return "skipped:" + std::string(ledger::to_string(found->state));
 }
 
+/// Between our reading and our lock: roll back and look again.
+Error changed(const Letter& letter) {
+  return {ErrorKind::transient, "letter " + std::to_string(letter.id) + " was changed by somebody else"};
+}
+
 /// One letter, in the caller's transaction. Locks its state row before anything else.
 Settled settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
   if (letter.state != LetterState::dead) return {.outcome = "skipped:" + std::string(to_string(letter.state))};
@@ -95,12 +102,18 @@ Settled settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob
     throw PermanentError("letter " + std::to_string(letter.id) + " is a pointer to record " +
                          letter.message.origin.str() + ", which was too large to be stored; send that record again");
   }
+  const std::string& key = letter.message.business_key;
+  const auto standing = ledger::lock_standing(tx, letter.consumer, key);
+  if (standing && standing->state == ledger::State::dead && standing->life == letter.message.life &&
+      ledger::is_in_sequence(tx, letter.consumer, key)) {
+    // It stopped its key: it goes on there, before what waits behind it. Nothing is sent.
+    if (!mark_replaying(tx, letter.id)) throw changed(letter);
+    (void)ledger::revive_in_place(tx, letter.consumer, key, letter.message.life);
+    return {.is_replayed = true, .outcome = "replayed"};
+  }
   const auto revival = ledger::revive(tx, letter.consumer, letter.message.business_key, letter.message.life);
   if (!revival.is_revived) return {.outcome = now_is(revival.found, letter.message.life)};
-  if (!mark_replaying(tx, letter.id)) {
-    // It changed between our reading and our lock: roll back and look again.
-    throw Error(ErrorKind::transient, "letter " + std::to_string(letter.id) + " was changed by somebody else");
-  }
+  if (!mark_replaying(tx, letter.id)) throw changed(letter);
   send_next_life(tx, order, job, letter);
   return {.is_replayed = true, .outcome = "replayed"};
 }
@@ -314,10 +327,17 @@ ReplayPlan Replay::plan(const ReplayOrder& order) {
 
     std::map<std::string, std::uint64_t> targets;
     const Condition condition = condition_of(selection);
-    for (const mysql::Row& row : tx.query_with("SELECT origin_group, origin_topic, COUNT(*) FROM dead_letter" +
-                                                   condition.sql + " GROUP BY origin_group, origin_topic",
-                                               condition.params)) {
-      targets[order.topics.retry_topic(row.get<std::string>(0), row.get<std::string>(1))] += row.get<std::uint64_t>(2);
+    for (const mysql::Row& row : tx.query_with(
+             "SELECT chosen.origin_group, chosen.origin_topic, COUNT(*), COUNT(p.seq) FROM (SELECT consumer, identity, "
+             "origin_group, origin_topic FROM dead_letter" +
+                 condition.sql +
+                 ") AS chosen LEFT JOIN parked_message p ON p.consumer = chosen.consumer AND p.message_key = "
+                 "chosen.identity GROUP BY chosen.origin_group, chosen.origin_topic",
+             condition.params)) {
+      const auto in_place = row.get<std::uint64_t>(3);
+      const std::uint64_t sent = row.get<std::uint64_t>(2) - in_place;
+      plan.in_place += in_place;
+      if (sent > 0) targets[order.topics.retry_topic(row.get<std::string>(0), row.get<std::string>(1))] += sent;
     }
     for (const auto& [topic, letters] : targets) plan.targets.push_back({.topic = topic, .letters = letters});
     return plan;

@@ -9,6 +9,7 @@
 #include <oncemark/core/id.hpp>
 #include <oncemark/dead_letter/envelope.hpp>
 #include <oncemark/dead_letter/store.hpp>
+#include <oncemark/ledger/parked.hpp>
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/codec.hpp>
@@ -34,13 +35,26 @@ constexpr std::size_t kMaxErrorText = 1'024;
 constexpr std::size_t kMaxTogether = 64;
 constexpr std::size_t kBytesTogether = std::size_t{1} << 20;
 
+/// Where a failed message stands to the order of its key.
+enum class Place {
+  free,   ///< it keeps none
+  fresh,  ///< its key has no sequence: it heads one
+  head,   ///< it heads one already
+};
+
 /// A failure, and what is done about it.
 struct Case {
   const Failure& failure;
   const Message& message;  // as it is written down: its business key names the state row
   ErrorSummary error;
   retry::Decision decision;
+  Place place = Place::free;
+  std::string order_key = {};  // unless it is free
+  bool joins = false;  // fresh, but its key has been parked meanwhile: it waits for its turn, whatever was decided
 };
+
+/// A message that stops its key has met a sequence.
+struct Occupied {};
 
 /// One case on its way through one transaction.
 class Routing {
@@ -52,7 +66,8 @@ class Routing {
   Routed run(mysql::Transaction& tx) {
     const Failure& failure = case_.failure;
     const Message& message = case_.message;
-    const auto standing = ledger::fail(tx, failure.consumer, message, next_state());
+    const auto standing = case_.place == Place::head ? ledger::fail_head(tx, failure.consumer, message, next_state())
+                                                     : ledger::fail(tx, failure.consumer, message, next_state());
     if (message.suspect_tries > 0) ledger::clear_suspects(tx, failure.consumer, std::span(&message.read_at, 1));
     if (!standing) return Routed::settled;
     if (ledger::is_pointer(message)) whole_ = ledger::whole_of(tx, failure.consumer, message);
@@ -64,12 +79,17 @@ class Routing {
                  .error_text = std::string(truncate_utf8(case_.error.text, kMaxErrorText)),
                  .stage = std::string(to_string(failure.stage))};
     now_ = known_now_ ? *known_now_ : ledger::database_now(tx);
+    if (next_state() == ledger::State::parked) {
+      park(tx, case_.joins ? now_ : now_ + case_.decision.delay);
+      return Routed::parked;
+    }
     switch (case_.decision.action) {
       case retry::Action::retry_later:
         retry(tx, now_ + case_.decision.delay);
         return Routed::retrying;
       case retry::Action::discard:
         audit_discard(tx, give_up(tx, LetterState::discarded));
+        let_key_go_on(tx);
         return Routed::discarded;
       case retry::Action::dead_letter:
       case retry::Action::retry_here:  // needs no transaction
@@ -83,12 +103,20 @@ class Routing {
              .topic = letter.dlq_topic,
              .headers = dead_letter_headers(this->message(), envelope_,
                                             options_.spring_headers ? Families::kafka_and_spring : Families::kafka)});
+    if (options_.retries.on_dead == retry::OnDead::stop_key) {
+      stop_key(tx);
+    } else {
+      let_key_go_on(tx);
+    }
     return Routed::dead;
   }
 
  private:
   [[nodiscard]] ledger::State next_state() const {
-    if (case_.decision.action == retry::Action::retry_later) return ledger::State::retrying;
+    if (case_.joins) return ledger::State::parked;
+    if (case_.decision.action == retry::Action::retry_later) {
+      return case_.place == Place::free ? ledger::State::retrying : ledger::State::parked;
+    }
     return case_.decision.action == retry::Action::discard ? ledger::State::discarded : ledger::State::dead;
   }
 
@@ -109,13 +137,49 @@ class Routing {
              .due = due});
   }
 
+  [[nodiscard]] ledger::ParkedFailure parked_failure() const {
+    return {.group = envelope_.group,
+            .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
+            .now = now_};
+  }
+
+  // The sequence of the key comes last, so that whoever holds it waits for nothing else.
+
+  void park(mysql::Transaction& tx, Time due) {
+    if (case_.place == Place::head) {
+      ledger::schedule_head(tx, case_.failure.consumer, case_.order_key, message(), parked_failure(), due);
+    } else {
+      (void)ledger::begin_sequence(tx, case_.failure.consumer, case_.order_key, message(), parked_failure(), due);
+    }
+  }
+
+  /// Dead: its key waits until a person replays it in its place, discards it or releases the key.
+  void stop_key(mysql::Transaction& tx) {
+    if (case_.place == Place::head) {
+      ledger::stop_key(tx, case_.failure.consumer, case_.order_key, message(), parked_failure());
+    } else if (case_.place == Place::fresh && !ledger::begin_sequence(tx, case_.failure.consumer, case_.order_key,
+                                                                      message(), parked_failure(), std::nullopt)) {
+      throw Occupied{};
+    }
+  }
+
+  void let_key_go_on(mysql::Transaction& tx) {
+    if (case_.place == Place::head) {
+      (void)ledger::leave_sequence(tx, case_.failure.consumer, case_.message.business_key);
+    }
+  }
+
   /// The end of a life, with the whole message in dead_letter.
   Letter give_up(mysql::Transaction& tx, LetterState state) {
     const Message& message = this->message();
     const std::string_view consumer = case_.failure.consumer;
     // A record of a source topic fails for the first time.
-    const auto first =
-        message.from_retry_topic ? ledger::drop_failed_message(tx, consumer, message.business_key) : std::nullopt;
+    std::optional<ledger::FirstFailure> first;
+    if (case_.place == Place::head) {
+      first = ledger::parked_first_failure(tx, consumer, message.business_key);
+    } else if (message.from_retry_topic) {
+      first = ledger::drop_failed_message(tx, consumer, message.business_key);
+    }
     envelope_.first_failed_at = first ? first->at : now_;
     return keep_letter(tx, message,
                        {.consumer = consumer,
@@ -148,18 +212,31 @@ class Routing {
 /// In one transaction of its own. A transaction that found another's settlement writes nothing; committing it is as
 /// good as rolling it back.
 Routed route_once(mysql::Pool& pool, const RouterOptions& options, const Case& routed) {
-  const Routed end = pool.transact([&](mysql::Transaction& tx) {
-    const Routed result = Routing(options, routed).run(tx);
-    ONCEMARK_FAIL_POINT("router.before_commit");
-    return result;
-  });
+  Routed end = Routed::settled;
+  try {
+    end = pool.transact([&](mysql::Transaction& tx) {
+      const Routed result = Routing(options, routed).run(tx);
+      ONCEMARK_FAIL_POINT("router.before_commit");
+      return result;
+    });
+  } catch (const Occupied&) {
+    Case joining = routed;
+    joining.joins = true;
+    return route_once(pool, options, joining);
+  }
   ONCEMARK_FAIL_POINT("router.after_commit");
   return end;
 }
 
 /// How long ago the message first failed, by the database's clock; in a replayed life, how long ago it was replayed.
-std::chrono::milliseconds age_of(mysql::Transaction& tx, std::string_view consumer, const Message& message) {
-  if (!message.from_retry_topic) return {};  // this is its first failure
+std::chrono::milliseconds age_of(mysql::Transaction& tx, std::string_view consumer, const Message& message,
+                                 Place place) {
+  if (place == Place::head && message.life == 1) {
+    const auto first = ledger::parked_first_failure(tx, consumer, message.business_key);
+    if (!first) return {};
+    return std::chrono::duration_cast<std::chrono::milliseconds>(ledger::database_now(tx) - first->at);
+  }
+  if (!message.from_retry_topic && place != Place::head) return {};  // this is its first failure
   const std::string_view key = message.business_key;
   const auto age = message.life > 1
                        ? tx.query_row(
@@ -195,6 +272,8 @@ std::string_view name_of(Routed routed) {
   switch (routed) {
     case Routed::retrying:
       return "retrying";
+    case Routed::parked:
+      return "parked";
     case Routed::dead:
       return "dead";
     case Routed::discarded:
@@ -240,6 +319,31 @@ std::vector<TopicNeed> Router::prepare(const std::string& consumer, const std::s
   return needs;
 }
 
+consume::KeyOrder Router::key_order() const {
+  return {.is_kept = options_.retries.order == retry::Order::by_key,
+          .max_per_key = options_.retries.max_parked_per_key,
+          .max_total = options_.retries.max_parked,
+          .lease = options_.retries.head_lease};
+}
+
+namespace {
+
+/// What never reached its handler keeps no order: nothing of it can take effect before a person has looked at it.
+Place place_of(const Failure& failure, const retry::RetryOptions& retries) {
+  if (failure.sequence) return Place::head;
+  const bool is_kept = retries.order == retry::Order::by_key && !failure.message.from_retry_topic &&
+                       failure.stage == consume::Stage::handler && failure.error.error_class != "older_than_horizon" &&
+                       ledger::order_key_of(failure.message);
+  return is_kept ? Place::fresh : Place::free;
+}
+
+std::string order_key_of(const Failure& failure, Place place) {
+  if (place == Place::free) return {};
+  return failure.sequence ? std::string(*failure.sequence) : *ledger::order_key_of(failure.message);
+}
+
+}  // namespace
+
 retry::Decision Router::decide(const Failure& failure) {
   retry::FailureFacts facts{.error = failure.error,
                             .topic = failure.message.topic,
@@ -247,7 +351,9 @@ retry::Decision Router::decide(const Failure& failure) {
                             .tried_here = failure.tried_here,
                             .is_repeatable = failure.stage == consume::Stage::handler};
   if (options_.retries.needs_age() && facts.is_repeatable) {
-    facts.age = pool_.transact([&](mysql::Transaction& tx) { return age_of(tx, failure.consumer, failure.message); });
+    facts.age = pool_.transact([&](mysql::Transaction& tx) {
+      return age_of(tx, failure.consumer, failure.message, place_of(failure, options_.retries));
+    });
   }
   return retry::decide(options_.retries, facts, random_token());
 }
@@ -288,6 +394,8 @@ std::optional<std::vector<consume::Route>> Router::route_together(std::span<cons
   try {
     for (const Failure& failure : failures) {
       if (failure.stage == consume::Stage::key) return std::nullopt;
+      // Locks of sequences come last in a transaction: with several of them they would not.
+      if (place_of(failure, options_.retries) != Place::free) return std::nullopt;
       decisions.push_back(decide(failure));
       if (decisions.back().action != retry::Action::retry_here) order.push_back(decisions.size() - 1);
     }
@@ -330,8 +438,16 @@ Routed Router::route_without_key(const Failure& failure, const retry::Decision& 
 
 Routed Router::route(const Failure& failure, const Message& message, const ErrorSummary& error,
                      const retry::Decision& decision) {
+  const Place place = place_of(failure, options_.retries);
+  const std::string order_key = order_key_of(failure, place);
   try {
-    return route_once(pool_, options_, {.failure = failure, .message = message, .error = error, .decision = decision});
+    return route_once(pool_, options_,
+                      {.failure = failure,
+                       .message = message,
+                       .error = error,
+                       .decision = decision,
+                       .place = place,
+                       .order_key = order_key});
   } catch (const mysql::MysqlError& refusal) {
     if (refusal.kind() != ErrorKind::permanent) throw;
     // The record itself cannot be stored (larger than max_allowed_packet, say). A pointer to it can: a letter with
@@ -349,7 +465,12 @@ Routed Router::route(const Failure& failure, const Message& message, const Error
     retry::Decision given_up = decision;
     if (given_up.action != retry::Action::discard) given_up.action = retry::Action::dead_letter;
     return route_once(pool_, options_,
-                      {.failure = failure, .message = pointer, .error = shortened, .decision = given_up});
+                      {.failure = failure,
+                       .message = pointer,
+                       .error = shortened,
+                       .decision = given_up,
+                       .place = place,
+                       .order_key = order_key});
   }
 }
 

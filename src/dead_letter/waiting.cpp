@@ -5,6 +5,7 @@
 #include <oncemark/dead_letter/envelope.hpp>
 #include <oncemark/dead_letter/store.hpp>
 #include <oncemark/ledger/claim.hpp>
+#include <oncemark/ledger/parked.hpp>
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/codec.hpp>
 #include <oncemark/message/names.hpp>
@@ -222,7 +223,9 @@ Handled skip(mysql::Transaction& tx, const std::string& consumer, const std::str
   const auto found = ledger::lock_standing(tx, consumer, key);
   std::uint32_t life = 1;
   if (!is_new) {
-    if (!found || (found->state != ledger::State::retrying && found->state != ledger::State::dead)) {
+    const bool is_waiting = found && (found->state == ledger::State::retrying || found->state == ledger::State::dead ||
+                                      found->state == ledger::State::parked);
+    if (!is_waiting) {
       return {.outcome = skipped(found)};
     }
     life = found->life;
@@ -233,6 +236,7 @@ Handled skip(mysql::Transaction& tx, const std::string& consumer, const std::str
     discard_letters(tx, consumer, key);
   }
   audit(tx, consumer, key, life, "skip", "discarded", hand);
+  (void)ledger::leave_sequence(tx, consumer, key);
   ONCEMARK_FAIL_POINT("waiting.before_commit");
   return {.is_done = true, .outcome = "discarded"};
 }

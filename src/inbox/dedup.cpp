@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include <oncemark/core/error.hpp>
@@ -12,7 +13,8 @@
 #include <oncemark/observe/metric_names.hpp>
 
 #include "core/utf8.hpp"
-#include "inbox/hint_use.hpp"
+#include "inbox/dedup_run.hpp"
+#include "inbox/ordered.hpp"
 
 namespace oncemark::inbox {
 
@@ -51,7 +53,9 @@ void DedupOptions::validate() const {
 }
 
 Dedup::Dedup(mysql::Pool& pool, DedupOptions options, Effect effect, Metrics& metrics)
-    : owned_store_(std::make_unique<MysqlStore>(pool, options.horizon)),
+    : ordered_(std::make_unique<Ordered>(pool, options.consumer, options.horizon, options.effects == Effects::outside,
+                                         [this](Group group, mysql::Transaction& tx) { run_parked(group, tx); })),
+      owned_store_(std::make_unique<MysqlStore>(pool, options.horizon, ordered_.get())),
       store_(*owned_store_),
       options_(std::move(options)),
       key_from_(options_.key_from.value_or(KeyFrom::message_id())),
@@ -116,17 +120,6 @@ void Dedup::identify(Message& message) const {
   }
 }
 
-/// What happened to each of a group, in one run of its effects.
-struct Dedup::Run {
-  explicit Run(std::size_t messages) : failures(messages), took(messages) {}
-
-  std::vector<std::exception_ptr> failures;
-  std::vector<std::chrono::nanoseconds> took;
-  std::vector<std::size_t> undone;  // their claims are given back
-};
-
-struct Dedup::Look : HintUse::Look {};
-
 consume::Outcome Dedup::handle(const Message& message) {
   const Message* const only = &message;
   const Handled handled = handle(Group(&only, 1));
@@ -150,6 +143,11 @@ Handled Dedup::handle(Group group) {
 }
 
 Handled Dedup::claim_and_run(Group group, const Look& looked) {
+  if (ordered_ && ordered_->is_checking()) return handle_in_order(group, looked);
+  return run_group(group, looked);
+}
+
+Handled Dedup::run_group(Group group, const Look& looked) {
   if (group.size() == 1) return handle_alone(*group.front(), looked);
   // Where messages have failed lately, the run without savepoints would be in vain again.
   const bool may_fail = !batch_effect_ && wary_groups_.load(std::memory_order_relaxed) > 0;
@@ -194,6 +192,8 @@ Handled Dedup::handle_alone(const Message& message, const Look& looked) {
     ONCEMARK_FAIL_POINT("dedup.after_commit");
     hint_->settled(looked, group, claims);
     return {.messages = outcomes(group, claims, std::move(run))};
+  } catch (const ParkedKeys&) {
+    throw;
   } catch (...) {
     return {.messages = {{.failure = std::current_exception(), .took = run.took.front()}}};
   }
@@ -216,6 +216,8 @@ Handled Dedup::handle_together(Group group, const Look& looked) {
       ONCEMARK_FAIL_POINT("dedup.after_handler");
       return run.undone;
     });
+  } catch (const ParkedKeys&) {
+    throw;
   } catch (const Error& error) {
     // A lost race, a commit in doubt: the whole group is tried again. Anything else may be some message's fault.
     if (error.is_infrastructure() && error.kind() != ErrorKind::unavailable) {
@@ -247,13 +249,21 @@ void Dedup::note_rerun(Group group) {
 Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
   Run run(group.size());
   std::size_t tried = group.size();  // messages before the one that nothing may overtake, and that one
+  const bool is_in_order = ordered_ && ordered_->is_checking();
   std::vector<ledger::Claim> claims;
   try {
     claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
       std::size_t i = 0;
+      std::set<std::string> failed_keys;  // what comes later of them must not overtake
       for (; i < group.size() && tried == group.size(); ++i) {
         if (!claimed[i].is_fresh) continue;
+        const auto key = is_in_order ? ledger::order_key_of(*group[i]) : std::nullopt;
+        if (key && failed_keys.contains(*key)) {
+          run.is_left[i] = true;
+          run.undone.push_back(i);
+          continue;
+        }
         tx.savepoint("oncemark_message");
         try {
           apply(*group[i], tx, run, i);
@@ -263,6 +273,7 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
           tx.rollback_to("oncemark_message");
           run.failures[i] = std::current_exception();
           run.undone.push_back(i);
+          if (key) failed_keys.insert(*key);
           const ErrorSummary error = summarize_current_exception();
           if (error.is_infrastructure || error.kind == ErrorKind::misuse) tried = i + 1;
         }
@@ -273,6 +284,8 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
       ONCEMARK_FAIL_POINT("dedup.after_handler");
       return run.undone;
     });
+  } catch (const ParkedKeys&) {
+    throw;
   } catch (...) {
     return {.failure = std::current_exception()};
   }
@@ -332,6 +345,9 @@ void Dedup::apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run&
       if (error.is_infrastructure || error.kind == ErrorKind::misuse) throw;
     }
   }
+  if (has_run_past_a_failure(group, claims, run)) {
+    throw Error(ErrorKind::transient, "a batch reported a message as failed, and holds later ones of its key");
+  }
 }
 
 std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run run) {
@@ -345,9 +361,10 @@ std::vector<consume::Settled> Dedup::outcomes(Group group, Claims claims, Run ru
     if (claims[i].is_older_than_horizon) {
       run.failures[i] = std::make_exception_ptr(ledger::OlderThanHorizonError(options_.consumer, *group[i]));
     }
-    settled.push_back({.outcome = claims[i].is_fresh ? consume::Outcome::done : consume::Outcome::duplicate,
-                       .failure = std::move(run.failures[i]),
-                       .took = run.took[i]});
+    const auto outcome = run.is_left[i]       ? consume::Outcome::unsettled
+                         : claims[i].is_fresh ? consume::Outcome::done
+                                              : consume::Outcome::duplicate;
+    settled.push_back({.outcome = outcome, .failure = std::move(run.failures[i]), .took = run.took[i]});
   }
   return settled;
 }

@@ -8,6 +8,7 @@
 #include <oncemark/mysql/migration.hpp>
 
 #include "inbox/duplicate_share.hpp"
+#include "inbox/ordered.hpp"
 
 namespace oncemark::inbox {
 namespace {
@@ -54,8 +55,8 @@ void refuse_older_than_horizon(mysql::Transaction& tx, const std::string& consum
 
 }  // namespace
 
-MysqlStore::MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon)
-    : pool_(pool), horizon_(horizon), share_(std::make_unique<DuplicateShare>(kLookAbove)) {}
+MysqlStore::MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon, const Ordered* ordered)
+    : pool_(pool), horizon_(horizon), ordered_(ordered), share_(std::make_unique<DuplicateShare>(kLookAbove)) {}
 
 MysqlStore::~MysqlStore() = default;
 
@@ -78,7 +79,9 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
   };
   mysql::UnitOfWork unit(*connection);
   try {
+    if (ordered_ != nullptr) ordered_->check_keys(unit.tx(), group);
     auto claims = ledger::claim_group(unit.tx(), consumer, group, first);
+    if (ordered_ != nullptr) ordered_->check_fresh(unit.tx(), group, claims);
     refuse_older_than_horizon(unit.tx(), consumer, horizon_, group, claims);
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
     for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);

@@ -395,12 +395,15 @@ bool is_in_sequence(mysql::Transaction& tx, std::string_view consumer, std::stri
       .has_value();
 }
 
-std::optional<Time> parked_first_failed_at(mysql::Transaction& tx, std::string_view consumer,
-                                           std::string_view message_key) {
-  const auto row = tx.query_row("SELECT first_failed_at FROM parked_message WHERE consumer = ? AND message_key = ?",
-                                consumer, message_key);
-  if (!row) return std::nullopt;
-  return row->get<std::optional<Time>>(0);
+std::optional<FirstFailure> parked_first_failure(mysql::Transaction& tx, std::string_view consumer,
+                                                 std::string_view message_key) {
+  const auto row = tx.query_row(
+      "SELECT first_failed_at, first_error_class, first_error FROM parked_message WHERE consumer = ? AND message_key = "
+      "?",
+      consumer, message_key);
+  if (!row || row->is_null(0)) return std::nullopt;
+  return FirstFailure{
+      .at = row->get<Time>(0), .error_class = row->get<std::string>(1), .text = row->get<std::string>(2)};
 }
 
 ParkedCounts count_parked(mysql::Transaction& tx, std::string_view consumer) {

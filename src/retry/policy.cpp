@@ -141,6 +141,12 @@ void RetryOptions::validate() const {
   for (std::size_t i = 0; i < rules.size(); ++i) {
     retry::validate(rules[i], "RetryOptions::rules[" + std::to_string(i) + "]");
   }
+  require(max_parked_per_key >= 2 && max_parked_per_key <= 1'000'000, "RetryOptions::max_parked_per_key",
+          std::to_string(max_parked_per_key), "2 to 1,000,000");
+  require(max_parked >= 2 && max_parked <= 100'000'000, "RetryOptions::max_parked", std::to_string(max_parked),
+          "2 to 100,000,000");
+  require(head_lease >= std::chrono::seconds(1) && head_lease <= std::chrono::hours(1), "RetryOptions::head_lease",
+          std::to_string(head_lease.count()) + " ms", "1 s to 1 h");
 }
 
 int RetryOptions::attempts() const noexcept { return attempts_of(max_attempts, delays, kDefaultAttempts); }

@@ -8,6 +8,7 @@
 //   instance=ID     static membership; empty: dynamic           session=MS  poll=MS  drain=MS  wait_timeout=S
 //   relays=no       consume only                                lock_wait=S workers=N  delay=MS  probe=MS (the first ones)
 //   room=DIR        where files let tests and handlers meet
+//   order=by_key    retries keep the order of a key            on_dead=continue  lease=MS
 //
 // Message ids decide what happens:
 //   flaky-…    fails on its first delivery of a life
@@ -157,10 +158,15 @@ int main(int argc, char** argv) {
                          .hint_use = {.trust = om::inbox::Trust::skip, .ask_above = 0}},
                         Effect(arguments.text("room", "/nonexistent"))};
   const auto delay = milliseconds("delay", 50);
+  const bool is_ordered = arguments.text("order", "none") == "by_key";
+  const bool stops = arguments.text("on_dead", "stop_key") == "stop_key";
   om::dead_letter::Router failures{
       db,
       {.retries = {.delays = {delay, 2 * delay},
-                   .rules = {{.errors = {"std::domain_error"}, .action = om::retry::Action::discard}}}}};
+                   .rules = {{.errors = {"std::domain_error"}, .action = om::retry::Action::discard}},
+                   .order = is_ordered ? om::retry::Order::by_key : om::retry::Order::none,
+                   .on_dead = stops ? om::retry::OnDead::stop_key : om::retry::OnDead::continue_key,
+                   .head_lease = milliseconds("lease", 60'000)}}};
   om::consume::Runner runner{
       orders,
       once,

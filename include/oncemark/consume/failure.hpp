@@ -1,11 +1,13 @@
 #pragma once
 
 #include <exception>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <oncemark/consume/sequences.hpp>
 #include <oncemark/consume/stage.hpp>
 #include <oncemark/core/error.hpp>
 #include <oncemark/message/message.hpp>
@@ -20,12 +22,14 @@ struct Failure {
   std::string_view group;
   Stage stage = Stage::handler;
   ErrorSummary error = {};
-  int tried_here = 0;  // how often this delivery was tried again because route() said so
+  int tried_here = 0;                             // how often this delivery was tried again because route() said so
+  std::optional<std::string_view> sequence = {};  // it headed this parked sequence, and was run from there
 };
 
 /// What was done with it.
 enum class Routed {
   retrying,   ///< it will come again by the group's retry topic
+  parked,     ///< it will be tried again in its place, at the head of its key's sequence
   dead,       ///< it lies in the dead letters
   discarded,  ///< given up without a dead letter; a row keeps it for the audit
   settled,    ///< another instance had settled it; nothing was written
@@ -62,6 +66,8 @@ class FailureSink {
     }
     return routes;
   }
+  /// Whether it keeps the order of keys. Then failed messages are parked, and the handler has to know about sequences.
+  [[nodiscard]] virtual KeyOrder key_order() const { return {}; }
 };
 
 }  // namespace oncemark::consume

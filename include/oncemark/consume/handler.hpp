@@ -16,6 +16,8 @@ namespace oncemark::consume {
 enum class Outcome {
   done,       ///< its effect was applied
   duplicate,  ///< it had been settled before; nothing was done
+  parked,     ///< it waits, in the store, behind a failed message of its key
+  unsettled,  ///< nothing was done, because of what failed before it; it has to come again
 };
 
 /// What became of one message of a group: an outcome, or the exception that its handling ended with.
@@ -23,6 +25,7 @@ struct Settled {
   Outcome outcome = Outcome::done;
   std::exception_ptr failure = nullptr;  // null: `outcome` holds
   Stage stage = Stage::handler;          // of the failure; key: the message's key is not its own to use
+  bool is_held = false;                  // the failure is no fault: it has to come again when there is room
   std::chrono::nanoseconds took{0};      // in the user's function, a share of it for a batch; 0: it was not called
 };
 
@@ -31,6 +34,8 @@ struct Handled {
   std::vector<Settled> messages = {};    // of those that were tried, from the first on
   std::exception_ptr failure = nullptr;  // not null: nothing was settled, and it is not known whose fault that is
 };
+
+class Sequences;
 
 /// What the runner calls with messages. Users write functions and wrap them in inbox::Dedup, which is a Handler.
 ///
@@ -68,6 +73,9 @@ class Handler {
   [[nodiscard]] virtual std::uint32_t note_alone(const Message&) { return 1; }
   /// Takes notes back: these were not settled, but the process is alive.
   virtual void withdraw(std::span<const Message* const>) noexcept {}
+
+  /// Its parked sequences, for retries that keep the order of a key; null: it cannot keep it.
+  [[nodiscard]] virtual Sequences* sequences() noexcept { return nullptr; }
 };
 
 }  // namespace oncemark::consume

@@ -39,6 +39,7 @@ struct LaneItem {
   bool is_alone = false;                              // never in a group: only then is its failure its own
   bool is_suspect = false;                            // processes died with it in hand: handled with nothing beside it
   bool is_probe = false;                              // let through while the lanes are held
+  int times_held = 0;                                 // how often there was no room to park it
 };
 
 /// Items change hands without being copied or moved.

@@ -42,6 +42,8 @@ struct RunnerCounts {
   std::uint64_t done = 0;
   std::uint64_t duplicates = 0;
   std::uint64_t retrying = 0;           // routed to the retry topic
+  std::uint64_t parked = 0;             // put into the sequence of their key, at its head or behind it
+  std::uint64_t unparked = 0;           // of the done: run from a sequence
   std::uint64_t dead = 0;               // routed to the dead letters
   std::uint64_t discarded = 0;          // given up without a letter, because a retry rule says so
   std::uint64_t settled_elsewhere = 0;  // failed here, settled by another instance

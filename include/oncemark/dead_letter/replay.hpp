@@ -35,6 +35,7 @@ struct ReplayPlan {
   };
   Extent extent = {};                    // with last_id put into the order's selection, start() takes just these
   std::vector<Target> targets = {};      // where to
+  std::uint64_t in_place = 0;            // of the letters: sent nowhere, they stopped their keys and go on there
   std::vector<LetterGroup> groups = {};  // what failed alike, the largest first; at most 20
 };
 
@@ -83,6 +84,8 @@ struct ReplayOptions {
 ///          through it in id order: for a few letters one transaction with their state rows (dead → retrying, life + 1),
 ///          letters (→ replaying), failed_message, outbox rows, audit rows and the job's checkpoint. A letter that
 ///          is no longer dead is skipped and audited as such; so is one whose new record can never be stored.
+///          A letter whose message stopped its key (RetryOptions::order by_key) goes back to work in its place there,
+///          and everything behind it follows in order; nothing is sent.
 /// Threads: one object, one thread; one running job per consumer at a time, by a named lock of the server's.
 /// Errors:  JobRunningError when another process runs a job for this consumer; MisuseError for an order or a job that
 ///          cannot be run; MysqlError and Error{unavailable} once patience is over. The job can then be resumed.

@@ -27,6 +27,8 @@ struct RouterOptions {
 ///          the outbox (due later for a retry), all in one commit. The consumer's relay sends it. A message that a rule
 ///          discards is kept in dead_letter as `discarded`, with the rule in replay_audit, and nothing is sent.
 ///          What has no business key of its own (undecodable, none, another message's) is keyed by its coordinates.
+///          With RetryOptions::order by_key a message that is to be tried again heads the parked sequence of its key
+///          instead; nothing of it leaves the database.
 /// Threads: route() from many lanes at once; each borrows one connection.
 /// Errors:  MysqlError or InDoubtError: nothing is settled and the runner tries again, which finds what was committed.
 /// Crash:   before the commit: the message fails again. After: it is routed; a redelivery is recognised and settled.
@@ -42,6 +44,7 @@ class Router final : public consume::FailureSink {
   [[nodiscard]] consume::Routed route(const consume::Failure& failure) override;
   /// In one transaction, if each of them can be; else each in its own.
   [[nodiscard]] std::vector<consume::Route> route_all(std::span<const consume::Failure> failures) override;
+  [[nodiscard]] consume::KeyOrder key_order() const override;
 
  private:
   [[nodiscard]] retry::Decision decide(const consume::Failure& failure);

@@ -81,7 +81,8 @@ enum class CancelAs { discarded, dead };
 
 /// Says that a message is not to be handled, before it arrives or after it failed.
 ///
-/// Shape:   no row, or retrying → discarded; dead → discarded, and its letter too. Done, parked and discarded stay.
+/// Shape:   no row, retrying or parked → discarded; dead → discarded, and its letter too. Done and discarded stay. One
+///          that has a place in a parked sequence leaves it; where it was the head, the next one is due at once.
 /// Threads: the thread that owns `tx`. Locks the state row first.
 /// Errors:  PermanentError for a key that is empty or too long; MysqlError.
 /// Crash:   all or nothing with `tx`.

@@ -37,6 +37,7 @@ class BatchDedup final : public consume::Handler {
   }
   [[nodiscard]] std::uint32_t note_alone(const Message& message) override { return dedup_.note_alone(message); }
   void withdraw(std::span<const Message* const> messages) noexcept override { dedup_.withdraw(messages); }
+  [[nodiscard]] consume::Sequences* sequences() noexcept override { return dedup_.sequences(); }
 
  private:
   Dedup dedup_;

@@ -39,6 +39,7 @@ enum class OnKeyConflict {
 };
 
 class HintUse;
+class Ordered;
 
 struct DedupOptions {
   std::string consumer = {};                      // dedup scope, fixed for ever · [A-Za-z0-9._-], 1 to 100 · required
@@ -92,6 +93,8 @@ class Dedup final : public consume::Handler {
   [[nodiscard]] std::vector<std::uint32_t> note(std::span<const Message* const> messages) override;
   [[nodiscard]] std::uint32_t note_alone(const Message& message) override;
   void withdraw(std::span<const Message* const> messages) noexcept override;
+  /// Those of its consumer; null when it was made with a Store.
+  [[nodiscard]] consume::Sequences* sequences() noexcept override;
 
  private:
   friend class BatchDedup;
@@ -102,16 +105,23 @@ class Dedup final : public consume::Handler {
   struct Look;  // what the hint said
 
   [[nodiscard]] consume::Handled claim_and_run(Group group, const Look& looked);
+  [[nodiscard]] consume::Handled run_group(Group group, const Look& looked);
   [[nodiscard]] consume::Handled skip_hits(Group group, const Look& looked);
   [[nodiscard]] consume::Handled handle_alone(const Message& message, const Look& looked);
   [[nodiscard]] consume::Handled handle_together(Group group, const Look& looked);
   [[nodiscard]] consume::Handled handle_with_savepoints(Group group, const Look& looked);
+  [[nodiscard]] consume::Handled handle_in_order(Group group, const Look& looked);
+  void park(const std::string& order_key, Group group, const std::vector<std::size_t>& members,
+            std::vector<consume::Settled>& settled);
+  [[nodiscard]] bool has_run_past_a_failure(Group group, Claims claims, const Run& run) const;
+  void run_parked(Group group, mysql::Transaction& tx);
   void note_rerun(Group group);
   void apply(const Message& message, mysql::Transaction& tx, Run& run, std::size_t place);
   void apply_batch(Group group, Claims claims, mysql::Transaction& tx, Run& run);
   [[nodiscard]] std::vector<consume::Settled> outcomes(Group group, Claims claims, Run run);
   [[nodiscard]] consume::Settled conflict(const Message& message);
 
+  std::unique_ptr<Ordered> ordered_;
   std::unique_ptr<Store> owned_store_;
   Store& store_;
   DedupOptions options_;

@@ -10,6 +10,7 @@
 namespace oncemark::inbox {
 
 class DuplicateShare;
+class Ordered;
 
 /// Marks in the table consumed_message.
 ///
@@ -21,7 +22,8 @@ class DuplicateShare;
 /// Threads: any; each settle() borrows one connection.
 class MysqlStore final : public Store {
  public:
-  explicit MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon = {});
+  /// `ordered` refuses messages of keys that have parked ones; it must outlive the store. Null: nobody looks.
+  explicit MysqlStore(mysql::Pool& pool, ledger::HorizonOptions horizon = {}, const Ordered* ordered = nullptr);
   ~MysqlStore() override;
 
   void prepare() override;
@@ -36,6 +38,7 @@ class MysqlStore final : public Store {
  private:
   mysql::Pool& pool_;
   ledger::HorizonOptions horizon_;
+  const Ordered* ordered_;
   std::mutex mutex_;
   std::unique_ptr<DuplicateShare> share_;  // guarded by mutex_
 };

@@ -11,6 +11,7 @@
 #include <oncemark/core/error.hpp>
 #include <oncemark/ledger/claim.hpp>
 #include <oncemark/ledger/state.hpp>
+#include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/message.hpp>
 #include <oncemark/mysql/transaction.hpp>
 
@@ -123,9 +124,9 @@ void put_back_head(mysql::Transaction& tx, std::string_view consumer, std::strin
                                    std::uint32_t life);
 /// Whether the message has a place in a sequence. Locks nothing; under its state row the answer stays true.
 [[nodiscard]] bool is_in_sequence(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key);
-/// When a message of a sequence first failed. Locks nothing.
-[[nodiscard]] std::optional<Time> parked_first_failed_at(mysql::Transaction& tx, std::string_view consumer,
-                                                         std::string_view message_key);
+/// How a message of a sequence first failed; nothing: it has not been tried. Locks nothing.
+[[nodiscard]] std::optional<FirstFailure> parked_first_failure(mysql::Transaction& tx, std::string_view consumer,
+                                                               std::string_view message_key);
 
 /// How much is parked for a consumer.
 struct ParkedCounts {

@@ -8,6 +8,11 @@ namespace oncemark::metric {
 inline constexpr std::string_view kConsumed = "oncemark_consume_messages_total";                // (consumer, outcome)
 inline constexpr std::string_view kInPlaceRetries = "oncemark_consume_in_place_retries_total";  // (consumer, error)
 inline constexpr std::string_view kInFlight = "oncemark_consume_in_flight_messages";            // (consumer) gauge
+inline constexpr std::string_view kParkedMessages = "oncemark_consume_parked_messages";         // (consumer) gauge
+inline constexpr std::string_view kParkedKeys = "oncemark_consume_parked_keys";                 // (consumer) gauge
+inline constexpr std::string_view kStoppedKeys = "oncemark_consume_stopped_keys";               // (consumer) gauge
+inline constexpr std::string_view kUnparked = "oncemark_consume_unparked_messages_total";       // (consumer)
+inline constexpr std::string_view kHeld = "oncemark_consume_held_messages_total";               // (consumer)
 inline constexpr std::string_view kBreakerOpen = "oncemark_consume_breaker_open";               // (consumer) gauge
 inline constexpr std::string_view kProbes = "oncemark_consume_probes_total";                    // (consumer, outcome)
 inline constexpr std::string_view kRouted = "oncemark_dead_letter_routed_total";                // (consumer, to)

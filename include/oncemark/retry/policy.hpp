@@ -45,6 +45,18 @@ struct Rule {
   std::optional<int> max_attempts = {};  // with retry_later · default: length of its list + 1, else the options'
 };
 
+/// Whether later messages of a key may overtake one that waits for its next attempt.
+enum class Order {
+  none,    ///< they do
+  by_key,  ///< they wait behind it, in MySQL; messages of other keys, and those without a key, go on
+};
+
+/// With Order::by_key: what a message that is given up means for its key.
+enum class OnDead {
+  stop_key,      ///< later ones wait until a person replays it in its place, discards it, or releases the key
+  continue_key,  ///< they go on without it
+};
+
 /// When a failed message is tried again, and when it is given up.
 struct RetryOptions {
   std::optional<int> max_attempts = {};  // deliveries in one life · default: length of a list + 1, else 4 · 1 to 1,000
@@ -52,6 +64,14 @@ struct RetryOptions {
   std::optional<std::chrono::milliseconds> max_age = {};  // no delivery later than this after the first failure · a
                                                           // replay starts it anew · above 0, to 365 days
   std::vector<Rule> rules = {};                           // the first one that holds decides
+
+  Order order = Order::none;          // by_key keeps a key's order across failures · a key is as slow as its worst
+                                      // message, and each group costs two more SELECTs
+  OnDead on_dead = OnDead::stop_key;  // continue_key when later messages make sense without an earlier one
+  std::uint32_t max_parked_per_key =
+      1'000;                           // messages that wait behind one head; past it reading stops · 2 to 1,000,000
+  std::uint64_t max_parked = 100'000;  // the same for all keys of a consumer, about · 2 to 100,000,000
+  std::chrono::milliseconds head_lease{60'000};  // a head whose process died is tried again after this · 1 s to 1 h
 
   void validate() const;
   /// max_attempts, or what `delays` makes of it.

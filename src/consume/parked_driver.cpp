@@ -1,0 +1,263 @@
+#include "consume/parked_driver.hpp"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include <oncemark/core/id.hpp>
+#include <oncemark/observe/log.hpp>
+#include <oncemark/observe/metric_names.hpp>
+
+namespace oncemark::consume {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::size_t kPolled = 20;       // heads looked at a time
+constexpr std::size_t kMaxGroup = 32;     // messages of a sequence in one transaction
+constexpr milliseconds kGroupTarget{20};  // a transaction that is longer makes the next one smaller
+constexpr milliseconds kSlice{200};       // then other heads have their turn
+constexpr milliseconds kLongestSleep{1'000};
+constexpr milliseconds kWhileHeld{50};
+constexpr milliseconds kOthersHaveThem{20};
+constexpr milliseconds kCountEvery{1'000};
+constexpr std::chrono::hours kUntilNudged{1};
+constexpr std::uint32_t kTriesAlone = 3;
+constexpr std::uint32_t kTriesCrashLoop = 4;
+constexpr std::size_t kMaxTroubles = 10'000;
+constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap = milliseconds(50), .jitter = 1.0};
+
+ErrorSummary summarize(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (...) {
+    return summarize_current_exception();
+  }
+}
+
+}  // namespace
+
+ParkedDriver::ParkedDriver(Sequences& sequences, const std::string& consumer, FailureSink& failures, std::string group,
+                           const RunnerOptions& options, LaneWork& work, Metrics& metrics, Ties ties)
+    : sequences_(sequences),
+      consumer_(consumer),
+      failures_(failures),
+      group_(std::move(group)),
+      options_(options),
+      work_(work),
+      metrics_(metrics),
+      ties_(std::move(ties)),
+      order_(failures.key_order()) {}
+
+void ParkedDriver::assigned() {
+  if (order_.is_kept) return begin(Sequences::Mode::keep);
+  try {
+    if (sequences_.count().keys == 0) return;
+  } catch (const Error& error) {
+    // Not known: to look is safe, and ends by itself.
+    log(LogLevel::warn, "it is not known whether messages are parked, so lanes look for them",
+        {{"consumer", consumer_}, {"text", error.what()}});
+  }
+  begin(Sequences::Mode::drain);
+}
+
+void ParkedDriver::begin(Sequences::Mode mode) {
+  const std::lock_guard lock(mutex_);
+  if (mode_ != mode) {
+    if (mode == Sequences::Mode::drain) {
+      log(LogLevel::info,
+          "order of keys is not kept any more (RetryOptions::order); what is parked is worked off, in order",
+          {{"consumer", consumer_}});
+    }
+    mode_ = mode;
+    sequences_.set_mode(mode, order_, group_);
+  }
+  if (loop_) {
+    loop_->nudge();
+  } else {
+    loop_ = std::make_unique<Loop>([this](const std::stop_token& stop) { return round(stop); });
+  }
+}
+
+void ParkedDriver::nudge() {
+  const std::lock_guard lock(mutex_);
+  if (loop_) loop_->nudge();
+}
+
+void ParkedDriver::stop() {
+  if (loop_) loop_->stop();
+}
+
+milliseconds ParkedDriver::round(const std::stop_token& stop) {
+  try {
+    const milliseconds wait = work_off(stop);
+    failures_in_a_row_ = 0;
+    return wait;
+  } catch (...) {
+    const ErrorSummary error = summarize_current_exception();
+    if (error.kind == ErrorKind::misuse) {
+      ties_.on_fatal(std::current_exception());
+      return kUntilNudged;
+    }
+    // The lanes find out about an outage by themselves, and hold us too.
+    log(LogLevel::debug, "parked messages could not be worked off; it is tried again",
+        {{"consumer", consumer_}, {"error", error.error_class}, {"text", error.text}});
+    return delay_after(error.is_contention ? kAfterLostRace : options_.in_place, ++failures_in_a_row_, random_token());
+  }
+}
+
+milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
+  if (ties_.is_held()) return kWhileHeld;
+  if (steady_clock::now() - counted_at_ >= kCountEvery && !count()) return kUntilNudged;
+  std::vector<Sequences::Due> heads = sequences_.next_due(kPolled);
+  const auto later = std::ranges::find_if(heads, [](const Sequences::Due& head) { return head.wait.count() > 0; });
+  const milliseconds until_next =
+      later == heads.end() ? kLongestSleep : std::min(kLongestSleep, std::chrono::ceil<milliseconds>(later->wait));
+  heads.erase(later, heads.end());
+  if (heads.empty()) return until_next;
+  // Others look at the same ones: that all begin with the first would only make them meet.
+  std::minstd_rand random(static_cast<std::minstd_rand::result_type>(random_token()));
+  std::ranges::shuffle(heads, random);
+  bool has_driven = false;
+  for (const Sequences::Due& head : heads) {
+    if (stop.stop_requested() || ties_.is_held()) break;
+    has_driven |= drive(head, stop);
+  }
+  return has_driven ? milliseconds(0) : std::min(kOthersHaveThem, until_next);
+}
+
+bool ParkedDriver::count() {
+  const Sequences::Counts counts = sequences_.count();
+  counted_at_ = steady_clock::now();
+  const auto gauge = [&](std::string_view name, std::uint64_t value) {
+    metrics_.gauge(name, {{"consumer", consumer_}}, static_cast<double>(value));
+  };
+  gauge(metric::kParkedMessages, counts.messages);
+  gauge(metric::kParkedKeys, counts.keys);
+  gauge(metric::kStoppedKeys, counts.stopped);
+  if (counts.stopped > stopped_) {
+    log(LogLevel::warn,
+        "keys are stopped: the first message of each is dead, and what comes later of the key waits. Replay it, skip "
+        "it, "
+        "or release the key; see `oncemark parked list --stopped`",
+        {{"consumer", consumer_}, {"stopped", counts.stopped}, {"messages_parked", counts.messages}});
+  }
+  stopped_ = counts.stopped;
+  const std::lock_guard lock(mutex_);
+  if (order_.is_kept || counts.keys > 0) return true;
+  mode_ = Sequences::Mode::off;
+  sequences_.set_mode(mode_, order_, group_);
+  log(LogLevel::info, "nothing is parked any more; lanes do not look for it from now on", {{"consumer", consumer_}});
+  return false;
+}
+
+/// False: somebody else has it.
+bool ParkedDriver::drive(const Sequences::Due& head, const std::stop_token& stop) {
+  auto taken = sequences_.take(head);
+  if (!taken) return false;
+  if (taken->tries >= kTriesCrashLoop) {
+    bury_crash_loop(*taken);
+  } else {
+    run(*taken, stop);
+  }
+  return true;
+}
+
+void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
+  const SteadyTime begin = steady_clock::now();
+  std::size_t group = 1;
+  while (!stop.stop_requested() && !ties_.is_held() && steady_clock::now() - begin < kSlice) {
+    Sequences::Drained drained;
+    const SteadyTime group_begin = steady_clock::now();
+    {
+      // Processes have died of it twice, or beside it: now it shows which.
+      const Quiet::Inside inside(work_.quiet(),
+                                 taken.tries >= kTriesAlone ? Quiet::Company::nobody : Quiet::Company::others);
+      drained = sequences_.drain(taken, group);
+    }
+    if (drained.failure && group > 1) {
+      group = 1;
+      continue;
+    }
+    if (drained.failure) std::rethrow_exception(drained.failure);
+    if (drained.head) {
+      taken.head_key = drained.head->business_key;
+      if (summarize(drained.cause.failure).kind == ErrorKind::in_doubt) continue;  // its row knows
+      head_failed(taken, *drained.head, drained.cause);
+      return;
+    }
+    if (drained.done > 0) note_done(drained);
+    if (drained.is_over) return;
+    troubles_.erase(taken.head_key);
+    taken.head_key = drained.head_key;
+    taken.tries = 1;
+    const auto took = steady_clock::now() - group_begin;
+    group = took <= kGroupTarget ? std::min(2 * group, kMaxGroup) : std::max<std::size_t>(1, group / 2);
+  }
+  sequences_.put_back(taken, milliseconds(0));
+}
+
+void ParkedDriver::note_done(const Sequences::Drained& drained) {
+  work_.count_unparked(drained.done);
+  work_.flood().succeeded(0);
+  metrics_.count(metric::kUnparked, {{"consumer", consumer_}}, static_cast<double>(drained.done));
+}
+
+void ParkedDriver::head_failed(const Sequences::Taken& taken, const Message& head, const Settled& cause) {
+  const ErrorSummary error = summarize(cause.failure);
+  if (error.kind == ErrorKind::misuse) {
+    ties_.on_fatal(cause.failure);
+    return;
+  }
+  if (troubles_.size() > kMaxTroubles) troubles_.clear();
+  Trouble& trouble = troubles_[head.business_key];
+  if (error.is_infrastructure && !work_.costs_an_attempt(trouble.tries, trouble.first_try, error, /*may_open=*/false)) {
+    metrics_.count(metric::kInPlaceRetries, {{"consumer", consumer_}, {"error", error.error_class}}, 1);
+    sequences_.put_back(taken, delay_after(error.is_contention ? kAfterLostRace : options_.in_place,
+                                           std::max(1, trouble.tries), random_token()));
+    return;
+  }
+  if (work_.flood().is_open()) {
+    sequences_.put_back(taken, options_.in_place.cap);
+    return;
+  }
+  try {
+    route(taken, head, error);
+  } catch (...) {
+    // Nothing was recorded, or it is not known: it is due again, and its row tells.
+    sequences_.put_back(taken, delay_after(options_.in_place, ++trouble.tries, random_token()));
+    throw;
+  }
+}
+
+void ParkedDriver::route(const Sequences::Taken& taken, const Message& head, const ErrorSummary& error) {
+  Trouble& trouble = troubles_[head.business_key];
+  const Routed end = failures_.route({.message = head,
+                                      .consumer = consumer_,
+                                      .group = group_,
+                                      .stage = Stage::handler,
+                                      .error = error,
+                                      .tried_here = trouble.tried_here,
+                                      .sequence = taken.order_key});
+  if (end == Routed::again) {
+    sequences_.put_back(taken, delay_after(options_.in_place, ++trouble.tried_here, random_token()));
+    return;
+  }
+  work_.count_head(end);
+  troubles_.erase(head.business_key);
+}
+
+/// It was taken three times, the last time with nothing beside it, and each time the process ended.
+void ParkedDriver::bury_crash_loop(const Sequences::Taken& taken) {
+  const auto head = sequences_.look_at_head(taken);
+  if (!head) return;
+  route(taken, *head,
+        {.error_class = "crash_loop",
+         .text = "the process ended " + std::to_string(taken.tries - 1) +
+                 " times in a row with this message in hand, the last time with nothing else; it was not handled again",
+         .kind = ErrorKind::permanent});
+}
+
+}  // namespace oncemark::consume

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <unordered_map>
+
+#include <oncemark/consume/failure.hpp>
+#include <oncemark/consume/runner.hpp>
+#include <oncemark/consume/sequences.hpp>
+#include <oncemark/core/clock.hpp>
+#include <oncemark/core/loop.hpp>
+#include <oncemark/observe/metrics.hpp>
+
+#include "consume/lane_work.hpp"
+
+namespace oncemark::consume {
+
+/// Runs the heads of parked sequences when they are due, and what waits behind them.
+///
+/// Shape:   every instance has one, whatever partitions it owns. It takes a head, runs it alone, and goes on along the
+///          sequence in groups that grow, until the sequence is over, a message fails, or other heads have waited long
+///          enough. It stands still while the lanes are held, and runs the handler beside them.
+///          Where no order is kept it only works off what an earlier configuration has left, and costs one look at each
+///          assignment.
+/// Threads: one of its own; the members from the runner's.
+/// Errors:  none; misuse goes to `on_fatal`.
+/// Crash:   what was run is done or not, with its effect. A head that was taken is due again after its lease.
+/// Source:  design, decision 10.
+class ParkedDriver final {
+ public:
+  /// What it asks its runner for, and tells it.
+  struct Ties {
+    std::function<bool()> is_held = {};
+    std::function<void(std::exception_ptr)> on_fatal = {};
+  };
+
+  ParkedDriver(Sequences& sequences, const std::string& consumer, FailureSink& failures, std::string group,
+               const RunnerOptions& options, LaneWork& work, Metrics& metrics, Ties ties);
+
+  /// Partitions were assigned: from now on lanes look for sequences, if order is kept or anything is parked.
+  void assigned();
+  /// A head was parked here: it may be due before the next look.
+  void nudge();
+  /// Waits for the handler that is running. Gives back what was taken.
+  void stop();
+
+ private:
+  /// Failures of a head for which the servers may be to blame, and tries in place.
+  struct Trouble {
+    int tries = 0;
+    SteadyTime first_try = {};
+    int tried_here = 0;
+  };
+
+  void begin(Sequences::Mode mode);
+  [[nodiscard]] std::chrono::milliseconds round(const std::stop_token& stop);
+  [[nodiscard]] std::chrono::milliseconds work_off(const std::stop_token& stop);
+  /// False: everything is worked off, and no order is kept any more.
+  [[nodiscard]] bool count();
+  [[nodiscard]] bool drive(const Sequences::Due& head, const std::stop_token& stop);
+  void run(Sequences::Taken& taken, const std::stop_token& stop);
+  void note_done(const Sequences::Drained& drained);
+  void head_failed(const Sequences::Taken& taken, const Message& head, const Settled& cause);
+  void route(const Sequences::Taken& taken, const Message& head, const ErrorSummary& error);
+  void bury_crash_loop(const Sequences::Taken& taken);
+
+  Sequences& sequences_;
+  const std::string consumer_;
+  FailureSink& failures_;
+  const std::string group_;
+  const RunnerOptions& options_;
+  LaneWork& work_;
+  Metrics& metrics_;
+  const Ties ties_;
+  const KeyOrder order_;
+
+  // Of the driver's thread.
+  std::unordered_map<std::string, Trouble> troubles_;  // by message key
+  SteadyTime counted_at_{};
+  std::uint64_t stopped_ = 0;  // keys, when they were counted last
+  int failures_in_a_row_ = 0;
+
+  std::mutex mutex_;
+  Sequences::Mode mode_ = Sequences::Mode::off;  // guarded by mutex_
+  std::unique_ptr<Loop> loop_;                   // last: it uses what is above. Made when there is something to do
+};
+
+}  // namespace oncemark::consume

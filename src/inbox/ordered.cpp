@@ -1,0 +1,223 @@
+#include "inbox/ordered.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <oncemark/core/clock.hpp>
+#include <oncemark/core/faults.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/ledger/suspects.hpp>
+#include <oncemark/message/names.hpp>
+
+namespace oncemark::inbox {
+namespace {
+
+/// The keys whose order the messages must keep. A record of the retry topic is out of order by its nature.
+template <typename Wanted>
+std::vector<std::string> order_keys(Ordered::Group group, Wanted wanted) {
+  std::set<std::string> keys;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (group[i]->from_retry_topic || !wanted(i)) continue;
+    if (auto key = ledger::order_key_of(*group[i])) keys.insert(std::move(*key));
+  }
+  return {keys.begin(), keys.end()};
+}
+
+void refuse_parked(mysql::Transaction& tx, const std::string& consumer, const std::vector<std::string>& keys) {
+  const std::vector<std::string> found = ledger::find_parked_keys(tx, consumer, keys);
+  if (!found.empty()) throw ParkedKeys{{found.begin(), found.end()}};
+}
+
+/// Not all fit: what was claimed for the others must go.
+struct NoRoom {
+  std::size_t fitting;
+};
+
+bool is_left_out(const Message& message) {
+  return message.payload.is_null() && message.headers.contains(names::kRecordLeftOut);
+}
+
+}  // namespace
+
+void Ordered::check_keys(mysql::Transaction& tx, Group group) const {
+  if (!is_checking()) return;
+  refuse_parked(tx, consumer_, order_keys(group, [](std::size_t) { return true; }));
+}
+
+void Ordered::check_fresh(mysql::Transaction& tx, Group group, std::span<const ledger::Claim> claims) const {
+  if (!is_checking()) return;
+  refuse_parked(tx, consumer_, order_keys(group, [&](std::size_t i) { return claims[i].is_fresh; }));
+}
+
+consume::KeyOrder Ordered::order() const {
+  const std::lock_guard lock(mutex_);
+  return order_;
+}
+
+Ordered::Parking Ordered::park(const std::string& order_key, Group messages) {
+  for (;;) {
+    const std::uint32_t limit = is_full() ? 0 : order().max_per_key;
+    Parking parking;
+    try {
+      parking = pool_.transact([&](mysql::Transaction& tx) {
+        Parking result = park_once(tx, order_key, messages, limit);
+        ONCEMARK_FAIL_POINT("parking.before_commit");
+        return result;
+      });
+    } catch (const NoRoom& cut) {
+      if (cut.fitting == 0) return {};
+      messages = messages.first(cut.fitting);
+      continue;
+    } catch (const ParkedKeys&) {  // none: see park_once()
+      return {.is_gone = true};
+    }
+    ONCEMARK_FAIL_POINT("parking.after_commit");
+    messages_.fetch_add(static_cast<std::uint64_t>(
+                            std::ranges::count_if(parking.claims, [](const auto& claim) { return claim.is_fresh; })),
+                        std::memory_order_relaxed);
+    return parking;
+  }
+}
+
+Ordered::Parking Ordered::park_once(mysql::Transaction& tx, const std::string& order_key, Group messages,
+                                    std::uint32_t limit) const {
+  Parking parking{.claims = ledger::claim_as_parked(tx, consumer_, messages)};
+  std::vector<const Message*> near_horizon;
+  std::vector<std::size_t> places;
+  std::vector<Position> noted;
+  const Time now = SystemClock().now();
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (messages[i]->suspect_tries > 0) noted.push_back(messages[i]->read_at);
+    if (!parking.claims[i].is_fresh || !ledger::is_near_horizon(horizon_, *messages[i], now)) continue;
+    near_horizon.push_back(messages[i]);
+    places.push_back(i);
+  }
+  for (const std::size_t i : ledger::find_older_than_horizon(tx, consumer_, near_horizon)) {
+    parking.claims[places[i]] = {.is_older_than_horizon = true};
+    ledger::give_back(tx, consumer_, near_horizon[i]->business_key);
+  }
+  ledger::clear_suspects(tx, consumer_, noted);
+
+  std::vector<const Message*> fresh;
+  std::vector<std::size_t> fresh_places;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    if (!parking.claims[i].is_fresh) continue;
+    fresh.push_back(messages[i]);
+    fresh_places.push_back(i);
+  }
+  if (fresh.empty()) return parking;
+  std::string group;
+  {
+    const std::lock_guard lock(mutex_);
+    group = group_;
+  }
+  const ledger::Appended appended = ledger::append_parked(tx, consumer_, group, order_key, fresh, limit);
+  if (appended.is_gone) throw ParkedKeys{};  // the claims go with the transaction
+  if (appended.messages < fresh.size()) throw NoRoom{fresh_places[appended.messages]};
+  return parking;
+}
+
+void Ordered::set_mode(Mode mode, const consume::KeyOrder& order, const std::string& group) {
+  {
+    const std::lock_guard lock(mutex_);
+    order_ = order;
+    group_ = group;
+  }
+  max_total_.store(order.max_total, std::memory_order_relaxed);
+  mode_.store(mode, std::memory_order_release);
+}
+
+Ordered::Counts Ordered::count() {
+  const ledger::ParkedCounts counts =
+      pool_.transact([&](mysql::Transaction& tx) { return ledger::count_parked(tx, consumer_); });
+  messages_.store(counts.messages, std::memory_order_relaxed);
+  return {.keys = counts.keys, .stopped = counts.stopped, .messages = counts.messages};
+}
+
+bool Ordered::is_full() const noexcept {
+  return is_checking() && messages_.load(std::memory_order_relaxed) >= max_total_.load(std::memory_order_relaxed);
+}
+
+std::vector<Ordered::Due> Ordered::next_due(std::size_t most) {
+  std::vector<Due> due;
+  for (ledger::DueHead& head :
+       pool_.transact([&](mysql::Transaction& tx) { return ledger::next_due_heads(tx, consumer_, most); })) {
+    due.push_back({.order_key = std::move(head.order_key), .head_key = std::move(head.head_key), .wait = head.wait});
+  }
+  return due;
+}
+
+std::optional<Ordered::Taken> Ordered::take(const Due& head) {
+  const std::uint64_t token = random_token();
+  const auto tries = pool_.transact([&](mysql::Transaction& tx) {
+    return ledger::take_head(tx, consumer_, {.order_key = head.order_key, .head_key = head.head_key}, token,
+                             order().lease);
+  });
+  if (!tries) return std::nullopt;
+  ONCEMARK_FAIL_POINT("parked.after_take");
+  return Taken{.order_key = head.order_key, .head_key = head.head_key, .token = token, .tries = *tries};
+}
+
+void Ordered::run(const std::vector<ledger::ParkedMessage>& messages, mysql::Transaction& tx) const {
+  std::vector<const Message*> group;
+  for (const ledger::ParkedMessage& parked : messages) {
+    if (is_left_out(parked.message)) {
+      throw PermanentError("the record at " + parked.message.origin.str() +
+                           " was too large to be stored, so that it cannot be run from its sequence; send it again");
+    }
+    group.push_back(&parked.message);
+  }
+  effects_(group, tx);
+  tx.flush();  // before a sequence is locked
+}
+
+Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
+  std::vector<ledger::ParkedMessage> messages;
+  try {
+    std::optional<std::string> next;
+    auto connection = pool_.acquire();
+    mysql::UnitOfWork unit(*connection);
+    try {
+      messages = ledger::lock_parked(unit.tx(), consumer_, taken.order_key, taken.token, is_one_by_one_ ? 1 : most);
+      if (messages.empty()) return {};
+      run(messages, unit.tx());
+      ONCEMARK_FAIL_POINT("parked.after_handler");
+      next = ledger::finish_parked(unit.tx(), consumer_, taken.order_key, messages, taken.token, order().lease);
+      unit.commit();
+    } catch (...) {
+      // As for lanes: what doomed the transaction is the reason, whatever the effect threw after it.
+      const std::exception_ptr doom = unit.tx().doom();
+      unit.rollback();
+      if (!unit.is_reusable()) connection.drop();
+      if (doom) std::rethrow_exception(doom);
+      throw;
+    }
+    ONCEMARK_FAIL_POINT("parked.after_commit");
+    const std::uint64_t counted = messages_.load(std::memory_order_relaxed);
+    messages_.fetch_sub(std::min<std::uint64_t>(counted, messages.size()), std::memory_order_relaxed);
+    return {.done = messages.size(), .is_over = !next, .head_key = next.value_or(std::string())};
+  } catch (...) {
+    if (messages.size() == 1) {
+      return {.is_over = false,
+              .head = std::move(messages.front().message),
+              .cause = {.failure = std::current_exception()}};
+    }
+    return {.is_over = false, .failure = std::current_exception()};
+  }
+}
+
+std::optional<Message> Ordered::look_at_head(const Taken& taken) {
+  return pool_.transact([&](mysql::Transaction& tx) -> std::optional<Message> {
+    auto head = ledger::lock_parked(tx, consumer_, taken.order_key, taken.token, 1);
+    if (head.empty()) return std::nullopt;
+    return std::move(head.front().message);
+  });
+}
+
+void Ordered::put_back(const Taken& taken, std::chrono::milliseconds delay) {
+  pool_.transact([&](mysql::Transaction& tx) {
+    ledger::put_back_head(tx, consumer_, taken.order_key, taken.head_key, taken.token, delay);
+  });
+}
+
+}  // namespace oncemark::inbox
