@@ -160,6 +160,9 @@ class Run {
       text +=
           "  to     " + printable(target.topic, 249) + "  (" + grouped(target.letters) + ", by relay " + relay + ")\n";
     }
+    if (plan.in_place > 0) {
+      text += "  to     their places at the head of stopped keys  (" + grouped(plan.in_place) + ", in order)\n";
+    }
     text += "  rate   " + rate_text(order.rate);
     if (order.rate > 0) {
       text += ", about " + short_duration(std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1'000)));
@@ -194,6 +197,7 @@ class Run {
             {"letters", plan.extent.letters},
             {"last_id", plan.extent.last_id},
             {"targets", targets},
+            {"in_place", plan.in_place},
             {"relay", relay},
             {"live_relays", live},
             {"rate", order.rate > 0 ? Json(order.rate) : Json()},
