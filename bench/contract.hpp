@@ -37,6 +37,7 @@ struct Contract {
   std::string group = variable("PEERS_GROUP", "");
   std::string dead_letters = variable("PEERS_DLT", "");
   std::uint64_t seed = number("ONCEMARK_BENCH_SEED", "42");          // w5
+  bool is_ordered = number("ONCEMARK_BENCH_ORDERED", "0") == 1;      // w4: the judge wants every key in order
   std::uint64_t slow_every = number("ONCEMARK_BENCH_SLOW", "1000");  // w6-slow
 };
 

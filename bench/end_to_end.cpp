@@ -136,16 +136,22 @@ int run(const RunOptions& options) {
   om::inbox::Dedup one_by_one{db, dedup_options(contract), effect};
   om::inbox::BatchDedup together{db, dedup_options(contract), effect};
   om::consume::Handler& once = options.batch ? static_cast<om::consume::Handler&>(together) : one_by_one;
-  om::dead_letter::Router failures{db, {.retries = {.delays = {1s, 2s}}}};
+  om::dead_letter::Router failures{
+      db,
+      {.retries = {.delays = {1s, 2s},
+                   .order = options.is_ordered ? om::retry::Order::by_key : om::retry::Order::none,
+                   .on_dead = om::retry::OnDead::continue_key}}};
   om::kafka::Producer out{{.brokers = contract.brokers}};
   LettersElsewhere letters{out, "dlq." + contract.group + "." + contract.topic, contract.dead_letters};
   if (contract.always > 0) om::kafka::Admin(contract.brokers).create({{contract.dead_letters, 4}});
   om::outbox::Relay relay{db, letters, {.name = contract.group, .max_poll_interval = 50ms}};
   om::consume::Runner runner{source, once, failures, runner_options(options)};
 
-  // Each failing delivery is one more record to settle: two for those that fail twice, two more for the hopeless.
-  const std::uint64_t deliveries = contract.n + 2 * contract.twice + 2 * contract.always;
-  const std::uint64_t outgoing = 2 * contract.twice + 3 * contract.always;
+  // Each failing delivery is one more record to settle: two for those that fail twice, two more for the hopeless. In
+  // order they stay in the database, and only the letters go out.
+  const std::uint64_t deliveries =
+      options.is_ordered ? contract.n : contract.n + 2 * contract.twice + 2 * contract.always;
+  const std::uint64_t outgoing = options.is_ordered ? contract.always : 2 * contract.twice + 3 * contract.always;
   const std::uint64_t healthy = contract.n - contract.twice - contract.always;
   std::stop_source stop;
   const double cpu_before = cpu_seconds();

@@ -12,9 +12,10 @@ namespace bench {
 /// What the programs that consume take on their command line; tools/bench hands it through.
 struct RunOptions {
   std::string workload = {};
-  bool batch = false;     // the handler that gets all fresh messages of a transaction
-  bool deferred = false;  // a handler a message, whose writes are sent together
-  bool is_fixed = false;  // groups of max_group, whatever they cost
+  bool batch = false;       // the handler that gets all fresh messages of a transaction
+  bool deferred = false;    // a handler a message, whose writes are sent together
+  bool is_fixed = false;    // groups of max_group, whatever they cost
+  bool is_ordered = false;  // retries keep the order of a key; dead messages let it go on
   std::size_t max_group = 128;
   std::size_t workers = 8;
 };
@@ -24,7 +25,8 @@ struct RunOptions {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   const auto misuse = [&](const std::string& what) {
     std::cerr << argv[0] << ": " << what
-              << "; usage: WORKLOAD [--batch | --deferred] [--workers K] [--group adaptive|adaptive:K|fixed:K]\n";
+              << "; usage: WORKLOAD [--batch | --deferred] [--ordered] [--workers K] "
+                 "[--group adaptive|adaptive:K|fixed:K]\n";
     std::exit(2);
   };
   const auto number = [&](std::string_view text, std::size_t most) -> std::size_t {
@@ -45,6 +47,8 @@ struct RunOptions {
       options.batch = true;
     } else if (word == "--deferred") {
       options.deferred = true;
+    } else if (word == "--ordered") {
+      options.is_ordered = true;
     } else if (word == "--workers") {
       options.workers = number(value(), 256);
     } else if (word == "--group") {

@@ -54,6 +54,7 @@ def arguments(words):
     parser.add_argument("--rounds", type=number, help="rounds, then their medians (1; group-commit 5)")
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
     parser.add_argument("--deferred", action="store_true", help="one call a message, whose writes are sent together")
+    parser.add_argument("--ordered", action="store_true", help="w4: retries keep the order of a key")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -75,6 +76,8 @@ def arguments(words):
         parser.error("--batch and --deferred exclude each other")
     if (options.batch or options.deferred) and options.workload in ("w6", "lateness", "group-commit"):
         parser.error(f"{options.workload} has no such handler")
+    if options.ordered and options.workload != "w4":
+        parser.error("only w4 has retries to keep in order")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
     options.rounds = options.rounds or (5 if options.workload == "group-commit" else 1)
@@ -91,6 +94,7 @@ N                           how many messages
 --rounds K                  K rounds, then a line with their medians
 --batch                     the batch handler (all fresh messages of a transaction at once)
 --deferred                  one call a message, whose writes are sent together
+--ordered                   w4: retries keep the order of a key, and dead messages let it go on
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -205,12 +209,14 @@ class Bench:
     def words(self, workload):
         options = self.options
         return [workload, "--workers", str(options.workers), "--group", options.group,
-                *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else [])]
+                *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else []),
+                *(["--ordered"] if options.ordered else [])]
 
     def described(self, workload, n):
         options = self.options
         return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
-                "workers": options.workers, "group": options.group, "net": options.net}
+                "workers": options.workers, "group": options.group, "net": options.net,
+                **({"ordered": True} if options.ordered else {})}
 
     def round(self, workload, n, program="bench_end_to_end", has_topic=True, **more):
         """One run of one program from a fresh start, judged. `more` is environment."""
@@ -219,7 +225,7 @@ class Bench:
         name = f"bench-{workload}-{os.getpid()}-{self.runs}"
         run = {"PEERS_WORKLOAD": workload, "PEERS_N": str(n), "PEERS_TWICE": str(n * twice // 100),
                "PEERS_ALWAYS": str(n * always // 100), "PEERS_TOPIC": name, "PEERS_GROUP": name,
-               "PEERS_DLT": f"{name}.dlt", **more}
+               "PEERS_DLT": f"{name}.dlt", "ONCEMARK_BENCH_ORDERED": str(int(self.options.ordered)), **more}
         self.load(run, "tables")
         if workload != "w5":
             self.load(run, "schema")
