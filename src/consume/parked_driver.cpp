@@ -109,12 +109,14 @@ milliseconds ParkedDriver::round(const std::stop_token& stop) {
 }
 
 milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
+  give_back_again();
   if (ties_.is_held()) return kWhileHeld;
   if (steady_clock::now() - counted_at_ >= kCountEvery && !count()) return kUntilNudged;
   std::vector<Sequences::Due> heads = sequences_.next_due(kPolled);
   const auto later = std::ranges::find_if(heads, [](const Sequences::Due& head) { return head.wait.count() > 0; });
+  const milliseconds longest = unreturned_.empty() ? kLongestSleep : kOthersHaveThem;
   const milliseconds until_next =
-      later == heads.end() ? kLongestSleep : std::min(kLongestSleep, std::chrono::ceil<milliseconds>(later->wait));
+      later == heads.end() ? longest : std::min(longest, std::chrono::ceil<milliseconds>(later->wait));
   heads.erase(later, heads.end());
   if (heads.empty()) return until_next;
   // Others look at the same ones: that all begin with the first would only make them meet.
@@ -181,7 +183,10 @@ void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
       group = 1;
       continue;
     }
-    if (drained.failure) std::rethrow_exception(drained.failure);
+    if (drained.failure) {
+      unreturned_.push_back({.taken = taken, .due = steady_clock::now()});
+      std::rethrow_exception(drained.failure);
+    }
     if (drained.head) {
       taken.head_key = drained.head->business_key;
       if (summarize(drained.cause.failure).kind == ErrorKind::in_doubt) continue;  // its row knows
@@ -190,13 +195,39 @@ void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
     }
     if (drained.done > 0) note_done(drained);
     if (drained.is_over) return;
+    if (drained.is_locked) {
+      taken.head_key = drained.head_key;
+      break;
+    }
     troubles_.erase(taken.head_key);
     taken.head_key = drained.head_key;
     taken.tries = 1;
     const auto took = steady_clock::now() - group_begin;
     group = took <= kGroupTarget ? std::min(2 * group, kMaxGroup) : std::max<std::size_t>(1, group / 2);
   }
-  sequences_.put_back(taken, milliseconds(0));
+  give_back(taken, milliseconds(0));
+}
+
+/// Otherwise nobody would run it before its lease is over.
+void ParkedDriver::give_back(const Sequences::Taken& taken, milliseconds delay) {
+  if (!sequences_.put_back(taken, delay)) unreturned_.push_back({.taken = taken, .due = steady_clock::now() + delay});
+}
+
+void ParkedDriver::give_back_again() {
+  std::vector<Unreturned> rest;
+  rest.swap(unreturned_);
+  while (!rest.empty()) {
+    const Unreturned one = std::move(rest.back());
+    rest.pop_back();
+    const auto delay = std::chrono::ceil<milliseconds>(one.due - steady_clock::now());
+    try {
+      give_back(one.taken, std::max(delay, milliseconds(0)));
+    } catch (...) {
+      unreturned_.push_back(one);
+      unreturned_.insert(unreturned_.end(), rest.begin(), rest.end());
+      throw;
+    }
+  }
 }
 
 void ParkedDriver::note_done(const Sequences::Drained& drained) {
@@ -215,19 +246,19 @@ void ParkedDriver::head_failed(const Sequences::Taken& taken, const Message& hea
   Trouble& trouble = troubles_[head.business_key];
   if (error.is_infrastructure && !work_.costs_an_attempt(trouble.tries, trouble.first_try, error, /*may_open=*/false)) {
     metrics_.count(metric::kInPlaceRetries, {{"consumer", consumer_}, {"error", error.error_class}}, 1);
-    sequences_.put_back(taken, delay_after(error.is_contention ? kAfterLostRace : options_.in_place,
-                                           std::max(1, trouble.tries), random_token()));
+    give_back(taken, delay_after(error.is_contention ? kAfterLostRace : options_.in_place, std::max(1, trouble.tries),
+                                 random_token()));
     return;
   }
   if (work_.flood().is_open()) {
-    sequences_.put_back(taken, options_.in_place.cap);
+    give_back(taken, options_.in_place.cap);
     return;
   }
   try {
     route(taken, head, error);
   } catch (...) {
     // Nothing was recorded, or it is not known: it is due again, and its row tells.
-    sequences_.put_back(taken, delay_after(options_.in_place, ++trouble.tries, random_token()));
+    give_back(taken, delay_after(options_.in_place, ++trouble.tries, random_token()));
     throw;
   }
 }
@@ -242,7 +273,7 @@ void ParkedDriver::route(const Sequences::Taken& taken, const Message& head, con
                                       .tried_here = trouble.tried_here,
                                       .sequence = taken.order_key});
   if (end == Routed::again) {
-    sequences_.put_back(taken, delay_after(options_.in_place, ++trouble.tried_here, random_token()));
+    give_back(taken, delay_after(options_.in_place, ++trouble.tried_here, random_token()));
     return;
   }
   work_.count_head(end);

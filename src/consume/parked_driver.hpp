@@ -10,6 +10,7 @@
 #include <stop_token>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <oncemark/consume/failure.hpp>
 #include <oncemark/consume/runner.hpp>
@@ -59,6 +60,12 @@ class ParkedDriver final {
     int tried_here = 0;
   };
 
+  /// A head that could not be given back yet.
+  struct Unreturned {
+    Sequences::Taken taken = {};
+    SteadyTime due = {};
+  };
+
   void begin(Sequences::Mode mode);
   [[nodiscard]] std::chrono::milliseconds round(const std::stop_token& stop);
   [[nodiscard]] std::chrono::milliseconds work_off(const std::stop_token& stop);
@@ -66,6 +73,8 @@ class ParkedDriver final {
   [[nodiscard]] bool count();
   [[nodiscard]] bool drive(const Sequences::Due& head, const std::stop_token& stop);
   void run(Sequences::Taken& taken, const std::stop_token& stop);
+  void give_back(const Sequences::Taken& taken, std::chrono::milliseconds delay);
+  void give_back_again();
   void note_done(const Sequences::Drained& drained);
   void head_failed(const Sequences::Taken& taken, const Message& head, const Settled& cause);
   void route(const Sequences::Taken& taken, const Message& head, const ErrorSummary& error);
@@ -83,6 +92,7 @@ class ParkedDriver final {
 
   // Of the driver's thread.
   std::unordered_map<std::string, Trouble> troubles_;  // by message key
+  std::vector<Unreturned> unreturned_;
   SteadyTime counted_at_{};
   std::uint64_t stopped_ = 0;  // keys, when they were counted last
   int failures_in_a_row_ = 0;

@@ -179,7 +179,11 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
     mysql::UnitOfWork unit(*connection);
     try {
       messages = ledger::lock_parked(unit.tx(), consumer_, taken.order_key, taken.token, is_one_by_one_ ? 1 : most);
-      if (messages.empty()) return {};
+      if (messages.empty()) {
+        // A lane that claims a copy of the head holds its row for as long as its group takes.
+        const auto head = ledger::head_taken_with(unit.tx(), consumer_, taken.order_key, taken.token);
+        return {.is_over = !head, .is_locked = head.has_value(), .head_key = head.value_or(std::string())};
+      }
       run(messages, unit.tx());
       ONCEMARK_FAIL_POINT("parked.after_handler");
       next = ledger::finish_parked(unit.tx(), consumer_, taken.order_key, messages, taken.token, order().lease);
@@ -214,9 +218,9 @@ std::optional<Message> Ordered::look_at_head(const Taken& taken) {
   });
 }
 
-void Ordered::put_back(const Taken& taken, std::chrono::milliseconds delay) {
-  pool_.transact([&](mysql::Transaction& tx) {
-    ledger::put_back_head(tx, consumer_, taken.order_key, taken.head_key, taken.token, delay);
+bool Ordered::put_back(const Taken& taken, std::chrono::milliseconds delay) {
+  return pool_.transact([&](mysql::Transaction& tx) {
+    return ledger::put_back_head(tx, consumer_, taken.order_key, taken.head_key, taken.token, delay);
   });
 }
 

@@ -66,7 +66,7 @@ class Ordered final : public consume::Sequences {
   [[nodiscard]] std::optional<Taken> take(const Due& head) override;
   [[nodiscard]] Drained drain(const Taken& taken, std::size_t most) override;
   [[nodiscard]] std::optional<Message> look_at_head(const Taken& taken) override;
-  void put_back(const Taken& taken, std::chrono::milliseconds delay) override;
+  [[nodiscard]] bool put_back(const Taken& taken, std::chrono::milliseconds delay) override;
 
  private:
   [[nodiscard]] Parking park_once(mysql::Transaction& tx, const std::string& order_key, Group messages,

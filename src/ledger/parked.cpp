@@ -180,15 +180,14 @@ std::vector<Claim> claim_as_parked(mysql::Transaction& tx, std::string_view cons
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const std::size_t first = firsts.at(messages[i]->business_key);
     const auto copy = found.find(messages[i]->business_key);
+    Claim& claim = claims[i];
     if (copy == found.end() && first == i) {
-      claims[i] = {.is_fresh = true, .is_new_row = true};
+      claim.is_fresh = claim.is_new_row = true;
       continue;
     }
-    const Standing standing =
+    claim.standing =
         copy != found.end() ? copy->second : Standing{.state = State::parked, .payload_hash = hashes[first]};
-    claims[i] = {.is_fresh = false,
-                 .standing = standing,
-                 .is_key_conflict = standing.state != State::discarded && standing.payload_hash != hashes[i]};
+    claim.is_key_conflict = claim.standing.state != State::discarded && claim.standing.payload_hash != hashes[i];
   }
   return claims;
 }
@@ -360,16 +359,25 @@ bool leave_sequence(mysql::Transaction& tx, std::string_view consumer, std::stri
   return true;
 }
 
-void put_back_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
+bool put_back_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
                    std::string_view head_key, std::uint64_t token, std::chrono::milliseconds delay) {
   const auto state =
       tx.query_row("SELECT state FROM consumed_message WHERE consumer = ? AND message_key = ? FOR UPDATE SKIP LOCKED",
                    consumer, head_key);
-  if (!state) return;
+  if (!state) return false;
   tx.execute(
       "UPDATE parked_key SET due_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, token = NULL, tries = 0 "
       "WHERE consumer = ? AND order_key = ? AND head_key = ? AND token = ?",
       microseconds(delay), consumer, order_key, head_key, token);
+  return true;
+}
+
+std::optional<std::string> head_taken_with(mysql::Transaction& tx, std::string_view consumer,
+                                           std::string_view order_key, std::uint64_t token) {
+  const auto row = tx.query_row("SELECT head_key FROM parked_key WHERE consumer = ? AND order_key = ? AND token = ?",
+                                consumer, order_key, token);
+  if (!row) return std::nullopt;
+  return row->get<std::string>(0);
 }
 
 bool revive_in_place(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key,

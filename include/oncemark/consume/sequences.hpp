@@ -63,6 +63,7 @@ class Sequences {
   struct Drained {
     std::size_t done = 0;              // took effect and left the sequence
     bool is_over = true;               // the sequence is empty, or not ours any more
+    bool is_locked = false;            // it is ours, but the head's row is locked elsewhere just now: give it back
     std::string head_key = {};         // not over: the next head, still taken
     std::optional<Message> head = {};  // the head alone was run, and failed of `cause`; its transaction is rolled back
     Settled cause = {};
@@ -82,8 +83,9 @@ class Sequences {
   [[nodiscard]] virtual Drained drain(const Taken& taken, std::size_t most) = 0;
   /// The head as drain() would run it, without running it; nothing when it is not ours any more.
   [[nodiscard]] virtual std::optional<Message> look_at_head(const Taken& taken) = 0;
-  /// Gives a head back: due in `delay`; its tries do not count.
-  virtual void put_back(const Taken& taken, std::chrono::milliseconds delay) = 0;
+  /// Gives a head back: due in `delay`; its tries do not count. False: its row is locked elsewhere just now; ask again,
+  /// or else it is due only when its lease is over.
+  [[nodiscard]] virtual bool put_back(const Taken& taken, std::chrono::milliseconds delay) = 0;
 };
 
 }  // namespace oncemark::consume

@@ -114,9 +114,13 @@ void stop_key(mysql::Transaction& tx, std::string_view consumer, std::string_vie
 /// now. False: it is in none. Locks parked_key.
 bool leave_sequence(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key);
 
-/// Gives a head back that was taken with `token`: due in `delay`, and what it was taken for does not count.
-void put_back_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
-                   std::string_view head_key, std::uint64_t token, std::chrono::milliseconds delay);
+/// Gives a head back that was taken with `token`: due in `delay`, and what it was taken for does not count. False: its row
+/// is locked elsewhere just now, as by a lane that claims a copy of it; nothing was changed.
+[[nodiscard]] bool put_back_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
+                                 std::string_view head_key, std::uint64_t token, std::chrono::milliseconds delay);
+/// The message key of the head that is taken with `token`; nothing: that one is no longer ours. Locks nothing.
+[[nodiscard]] std::optional<std::string> head_taken_with(mysql::Transaction& tx, std::string_view consumer,
+                                                         std::string_view order_key, std::uint64_t token);
 
 /// A dead head that stopped its key is parked again, in its place, in its next life. False: it is no such head.
 /// Locks the state row, then parked_key.

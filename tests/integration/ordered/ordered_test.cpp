@@ -98,6 +98,25 @@ TEST_F(OrderedTest, LanesNeverWaitForTheHandlerOfAHead) {
   EXPECT_THAT(effects_of("a"), ElementsAre("a0", "a1"));
 }
 
+TEST_F(OrderedTest, AHeadWhoseRowIsLockedForAMomentIsNotLeftForItsLease) {
+  script_.fail("a0", 1);
+  auto instance = start(log_of({"a0", "a1"}), {.retries = {.delays = {300ms}, .order = retry::Order::by_key}});
+  ASSERT_TRUE(eventually(10s, [&] { return parked() == 2; }));
+  script_.close_gate("a0");
+  ASSERT_TRUE(eventually(10s, [&] { return script_.is_at_gate("a0"); }));
+  auto connection = pool_.acquire();
+  mysql::UnitOfWork lane(*connection);
+  (void)ledger::lock_standing(lane.tx(), "shipping", "a1");
+  script_.open_gate("a0");
+  ASSERT_TRUE(eventually(10s, [&] { return effects() == 1; }));
+  // The driver has taken the next head with the last commit, and meets the lock now.
+  ASSERT_FALSE(eventually(100ms, [&] { return effects() == 2; }));
+
+  lane.rollback();
+
+  EXPECT_TRUE(eventually(5s, [&] { return effects() == 2; }));
+}
+
 TEST_F(OrderedTest, AMessageWithoutAKeyIsRetriedOutOfOrder) {
   script_.always_fail("n0");
   auto log = log_of({"n0", "n1"});

@@ -81,6 +81,7 @@ class FakeSequences final : public Sequences {
     {
       const std::lock_guard lock(mutex_);
       groups_.push_back(most);
+      if (locked_ > 0) return {.is_over = false, .is_locked = true, .head_key = waiting_.front()};
       for (std::size_t i = 0; i < std::min(most, waiting_.size()); ++i) group.push_back(waiting_[i]);
     }
     try {
@@ -96,13 +97,16 @@ class FakeSequences final : public Sequences {
             .head_key = waiting_.empty() ? std::string() : waiting_.front()};
   }
   std::optional<Message> look_at_head(const Taken& taken) override { return message_with_id(taken.head_key); }
-  void put_back(const Taken&, std::chrono::milliseconds) override {
+  bool put_back(const Taken&, std::chrono::milliseconds) override {
     ++put_backs_;
+    if (locked_-- > 0) return false;
     const std::lock_guard lock(mutex_);
     is_due_ = !waiting_.empty();
+    return true;
   }
 
   std::atomic<bool> is_full_{false};
+  std::atomic<int> locked_{0};  // so often the head's row is locked elsewhere
 
  private:
   mutable std::mutex mutex_;
@@ -240,6 +244,17 @@ TEST_F(ParkedDriverTest, PutsAHeadBackWhenTheServersAreToBlame) {
   stop();
 
   EXPECT_THAT(failures_->routed(), IsEmpty());
+}
+
+TEST_F(ParkedDriverTest, GivesAHeadBackOnceItsRowIsNotLockedAnyMore) {
+  sequences_.park({"m0"});
+  sequences_.locked_ = 3;
+
+  start();
+  ASSERT_TRUE(eventually(10s, [&] { return sequences_.left() == 0; }));
+  stop();
+
+  EXPECT_EQ(sequences_.put_backs(), 4);
 }
 
 TEST_F(ParkedDriverTest, BlamesAHeadOnlyWhenOthersSucceedMeanwhile) {
