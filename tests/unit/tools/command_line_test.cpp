@@ -56,7 +56,8 @@ TEST(CommandLine, SuggestsTheVerbAndTheFlagThatWereMeant) {
   EXPECT_THAT(flag.err, HasSubstr("unknown flag --consumr. Did you mean --consumer?"));
 
   EXPECT_THAT(run({program("dlq-replay"), "list", "--jsno"}).err, HasSubstr("Did you mean --json?"));
-  EXPECT_THAT(run({program(), "xyzzy"}).err, HasSubstr("there are dlq, relay, partitions, retry, schema, skip, sweep"));
+  EXPECT_THAT(run({program(), "xyzzy"}).err,
+              HasSubstr("there are dlq, relay, parked, partitions, retry, schema, skip, sweep"));
 }
 
 TEST(CommandLine, WrongUseEndsWithTwoAndNeverWithTheParsersOwnCodes) {
