@@ -51,22 +51,22 @@ ParkedDriver::ParkedDriver(Sequences& sequences, const std::string& consumer, Fa
       ties_(std::move(ties)),
       order_(failures.key_order()) {}
 
-void ParkedDriver::assigned() {
-  if (order_.is_kept) return begin(Sequences::Mode::keep);
+Sequences::Mode ParkedDriver::wanted_mode() {
+  if (order_.is_kept) return Sequences::Mode::keep;
   try {
-    if (sequences_.count().keys == 0) return;
+    if (sequences_.count().keys == 0) return Sequences::Mode::off;
   } catch (const Error& error) {
     // Not known: to look is safe, and ends by itself.
     log(LogLevel::warn, "it is not known whether messages are parked, so lanes look for them",
         {{"consumer", consumer_}, {"text", error.what()}});
   }
-  begin(Sequences::Mode::drain);
+  return Sequences::Mode::drain;
 }
 
 void ParkedDriver::begin(Sequences::Mode mode) {
   const std::lock_guard lock(mutex_);
   if (mode_ != mode) {
-    if (mode == Sequences::Mode::drain) {
+    if (mode == Sequences::Mode::drain && ties_.reports) {
       log(LogLevel::info,
           "order of keys is not kept any more (RetryOptions::order); what is parked is worked off, in order",
           {{"consumer", consumer_}});
@@ -136,10 +136,12 @@ bool ParkedDriver::count() {
   const auto gauge = [&](std::string_view name, std::uint64_t value) {
     metrics_.gauge(name, {{"consumer", consumer_}}, static_cast<double>(value));
   };
-  gauge(metric::kParkedMessages, counts.messages);
-  gauge(metric::kParkedKeys, counts.keys);
-  gauge(metric::kStoppedKeys, counts.stopped);
-  if (counts.stopped > stopped_) {
+  if (ties_.reports) {
+    gauge(metric::kParkedMessages, counts.messages);
+    gauge(metric::kParkedKeys, counts.keys);
+    gauge(metric::kStoppedKeys, counts.stopped);
+  }
+  if (ties_.reports && counts.stopped > stopped_) {
     log(LogLevel::warn,
         "keys are stopped: the first message of each is dead, and what comes later of the key waits. Replay it, skip "
         "it, "
@@ -151,6 +153,7 @@ bool ParkedDriver::count() {
   if (order_.is_kept || counts.keys > 0) return true;
   mode_ = Sequences::Mode::off;
   sequences_.set_mode(mode_, order_, group_);
+  if (!ties_.reports) return false;
   log(LogLevel::info, "nothing is parked any more; lanes do not look for it from now on", {{"consumer", consumer_}});
   return false;
 }

@@ -25,7 +25,7 @@ namespace oncemark::consume {
 
 /// Runs the heads of parked sequences when they are due, and what waits behind them.
 ///
-/// Shape:   every instance has one, whatever partitions it owns. It takes a head, runs it alone, and goes on along the
+/// Shape:   every instance has some, whatever partitions it owns. It takes a head, runs it alone, and goes on along the
 ///          sequence in groups that grow, until the sequence is over, a message fails, or other heads have waited long
 ///          enough. It stands still while the lanes are held, and runs the handler beside them.
 ///          Where no order is kept it only works off what an earlier configuration has left, and costs one look at each
@@ -40,13 +40,16 @@ class ParkedDriver final {
   struct Ties {
     std::function<bool()> is_held = {};
     std::function<void(std::exception_ptr)> on_fatal = {};
+    bool reports = true;  // of several, one tells how much is parked
   };
 
   ParkedDriver(Sequences& sequences, const std::string& consumer, FailureSink& failures, std::string group,
                const RunnerOptions& options, LaneWork& work, Metrics& metrics, Ties ties);
 
-  /// Partitions were assigned: from now on lanes look for sequences, if order is kept or anything is parked.
-  void assigned();
+  /// Partitions were assigned: what is to be done from now on. One of several drivers asks, all of them begin.
+  [[nodiscard]] Sequences::Mode wanted_mode();
+  /// From now on lanes look for sequences, and heads are run.
+  void begin(Sequences::Mode mode);
   /// A head was parked here: it may be due before the next look.
   void nudge();
   /// Waits for the handler that is running. Gives back what was taken.
@@ -66,7 +69,6 @@ class ParkedDriver final {
     SteadyTime due = {};
   };
 
-  void begin(Sequences::Mode mode);
   [[nodiscard]] std::chrono::milliseconds round(const std::stop_token& stop);
   [[nodiscard]] std::chrono::milliseconds work_off(const std::stop_token& stop);
   /// False: everything is worked off, and no order is kept any more.

@@ -57,6 +57,7 @@ void RunnerOptions::validate() const {
   require(drain_timeout.count() >= 0, "drain_timeout", std::to_string(drain_timeout.count()), "0 ms or more");
   require(in_place_tries >= 1 && in_place_tries <= 1'000, "in_place_tries", std::to_string(in_place_tries),
           "1 to 1,000");
+  require(drivers >= 1 && drivers <= 64, "drivers", std::to_string(drivers), "1 to 64");
   in_place.validate();
   breaker.validate();
 }
@@ -106,8 +107,8 @@ class Runner::Engine final : public RebalanceListener {
   LaneWork work_;
   std::map<std::string, std::string> retry_topics_;  // retry topic → its source topic
   std::unique_ptr<KeyLanes> lanes_;
-  std::unique_ptr<Outage> outage_;        // while run() runs; it holds the lanes
-  std::unique_ptr<ParkedDriver> driver_;  // null: the handler keeps no order
+  std::unique_ptr<Outage> outage_;                      // while run() runs; it holds the lanes
+  std::vector<std::unique_ptr<ParkedDriver>> drivers_;  // none: the handler keeps no order
   bool is_full_ = false;
   std::mutex hold_mutex_;
   std::array<bool, kHolders> holds_{};  // guarded by hold_mutex_
@@ -134,11 +135,16 @@ void Runner::Engine::run(std::stop_token stop) {
       });
   outage_ = std::make_unique<Outage>(handler_, options_.in_place, [this](bool is_on) { hold(kOutage, is_on); });
   if (Sequences* const sequences = handler_.sequences()) {
-    driver_ = std::make_unique<ParkedDriver>(
-        *sequences, handler_.consumer(), failures_, source_.group(), options_, work_, metrics_,
-        ParkedDriver::Ties{.is_held = [this] { return is_held_.load(std::memory_order_acquire); },
-                           .on_fatal = [this](std::exception_ptr error) { fail(std::move(error)); }});
-    work_.when_parked([this] { driver_->nudge(); });
+    for (std::size_t i = 0; i < options_.drivers; ++i) {
+      drivers_.push_back(std::make_unique<ParkedDriver>(
+          *sequences, handler_.consumer(), failures_, source_.group(), options_, work_, metrics_,
+          ParkedDriver::Ties{.is_held = [this] { return is_held_.load(std::memory_order_acquire); },
+                             .on_fatal = [this](std::exception_ptr error) { fail(std::move(error)); },
+                             .reports = i == 0}));
+    }
+    work_.when_parked([this] {
+      for (const auto& driver : drivers_) driver->nudge();
+    });
   } else if (failures_.key_order().is_kept) {
     throw MisuseError("RetryOptions::order is by_key, but the handler of consumer " + handler_.consumer() +
                       " cannot park messages: use inbox::Dedup or inbox::BatchDedup with a mysql::Pool");
@@ -154,7 +160,7 @@ void Runner::Engine::run(std::stop_token stop) {
   } catch (...) {
     fail(std::current_exception());
   }
-  if (driver_) driver_->stop();
+  for (const auto& driver : drivers_) driver->stop();
   lanes_->stop();
   work_.stop();
   if (const auto error = fatal_error()) std::rethrow_exception(error);
@@ -294,7 +300,12 @@ void Runner::Engine::commit(const std::vector<Position>& positions) {
 
 void Runner::Engine::assigned(const std::vector<TopicPartition>& partitions) {
   assignments_.assign(partitions);
-  if (driver_) driver_->assigned();
+  if (!drivers_.empty()) {
+    const Sequences::Mode mode = drivers_.front()->wanted_mode();
+    if (mode != Sequences::Mode::off) {
+      for (const auto& driver : drivers_) driver->begin(mode);
+    }
+  }
   log(LogLevel::info, "partitions assigned",
       {{"consumer", handler_.consumer()}, {"group", source_.group()}, {"partitions", partitions.size()}});
 }

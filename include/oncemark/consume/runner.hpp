@@ -33,6 +33,8 @@ struct RunnerOptions {
                                     // retry rule says retry_here
   int in_place_tries = 5;       // infrastructure failures of one message, while the store answers a probe, that cost an
                                 // attempt · 1 to 1,000
+  std::size_t drivers = 4;      // threads that run parked messages, where the order of keys is kept; each holds one
+                                // database connection while it works · 1 to 64
   BreakerOptions breaker = {};  // when many keys fail alike, stop and try one message at a time
 
   void validate() const;
