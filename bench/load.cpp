@@ -1,5 +1,6 @@
 // What a run starts from. See usage() for the commands; the addresses come from the environment (contract.hpp).
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -14,8 +15,10 @@
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/observe/log.hpp>
+#include <oncemark/outbox/writer.hpp>
 
 #include "contract.hpp"
+#include "producer.hpp"
 #include "server.hpp"
 #include "workload.hpp"
 
@@ -26,10 +29,12 @@ namespace bench {
 namespace {
 
 int usage() {
-  std::cerr << "usage: bench_load tables|schema|topic|digest|ping|flush, or bench_load marks ROWS\n"
+  std::cerr << "usage: bench_load tables|schema|topic|empty-topic|outbox|digest|ping|flush, or bench_load marks ROWS\n"
                "  tables   account with a thousand rows of balance 0, ledger empty\n"
                "  schema   our own tables, empty\n"
                "  topic    PEERS_TOPIC with the messages of PEERS_WORKLOAD\n"
+               "  empty-topic  PEERS_TOPIC without any\n"
+               "  outbox   those messages in our outbox, one transaction each, by four writers; a key has one writer\n"
                "  digest   of those messages, without a server\n"
                "  ping     median round trip to the database, in milliseconds\n"
                "  marks    rows of PEERS_GROUP in consumed_message, with random keys: adds what is missing\n"
@@ -58,12 +63,41 @@ void make_schema(const Contract& contract) {
     server.run("DROP DATABASE IF EXISTS " + contract.ours);
     server.run("CREATE DATABASE " + contract.ours);
   }
-  om::mysql::Pool pool({.url = contract.database_url,
-                        .user = contract.user,
-                        .password = contract.password,
-                        .schema = contract.ours,
-                        .size = 2});
+  om::mysql::Pool pool(our_tables(contract, 2));
   (void)om::mysql::apply_migrations(pool);
+}
+
+void empty_topic(const Contract& contract) {
+  om::kafka::Admin(contract.brokers).create({{.name = contract.topic, .partitions = 4, .replication = 1}});
+}
+
+/// Durability is off meanwhile: the writers are not what is measured.
+void fill_outbox(const Contract& contract) {
+  const std::vector<Item> all = items(contract.workload, contract.n, contract.seed, contract.slow_every);
+  Server server(contract, contract.ours);
+  server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 0");
+  server.run("SET GLOBAL sync_binlog = 0");
+  om::mysql::Pool pool(our_tables(contract, kWriters));
+  std::atomic<bool> is_complete{true};
+  {
+    std::vector<std::jthread> writers;
+    for (std::size_t writer = 0; writer < kWriters; ++writer) {
+      writers.emplace_back([&, writer] {
+        try {
+          for (const Item& item : all) {
+            if (item.account % kWriters == writer) append(pool, contract.topic, item);
+          }
+        } catch (const std::exception& error) {
+          std::cerr << "bench_load: " << error.what() << '\n';
+          is_complete = false;
+        }
+      });
+    }
+  }
+  server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
+  server.run("SET GLOBAL sync_binlog = 1");
+  server.run("FLUSH LOGS");
+  if (!is_complete) throw std::runtime_error("the outbox is not filled");
 }
 
 void collect(om::kafka::Producer& producer, std::size_t& acked, std::chrono::milliseconds wait) {
@@ -75,7 +109,7 @@ void collect(om::kafka::Producer& producer, std::size_t& acked, std::chrono::mil
 
 void fill_topic(const Contract& contract) {
   const std::vector<Item> all = items(contract.workload, contract.n, contract.seed, contract.slow_every);
-  om::kafka::Admin(contract.brokers).create({{.name = contract.topic, .partitions = 4, .replication = 1}});
+  empty_topic(contract);
   om::kafka::Producer producer({.brokers = contract.brokers, .linger = 20ms});
   std::size_t acked = 0;
   std::uint64_t token = 0;
@@ -167,6 +201,8 @@ int run(const std::vector<std::string>& words) {
   if (words[0] == "tables") return make_tables(Contract()), 0;
   if (words[0] == "schema") return make_schema(Contract()), 0;
   if (words[0] == "topic") return fill_topic(Contract()), 0;
+  if (words[0] == "empty-topic") return empty_topic(Contract()), 0;
+  if (words[0] == "outbox") return fill_outbox(Contract()), 0;
   if (words[0] == "digest") return print_digest(Contract()), 0;
   if (words[0] == "ping") return ping(Contract()), 0;
   if (words[0] == "flush") return flush(Contract()), 0;

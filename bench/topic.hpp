@@ -13,7 +13,7 @@ namespace bench {
 /// One record of a topic, as long as the call lasts.
 struct Seen {
   std::int32_t partition = 0;
-  std::string_view key = {}, payload = {}, message_id = {}, fail = {};
+  std::string_view key = {}, payload = {}, message_id = {}, fail = {}, id = {};
 };
 
 /// Reads every record that a topic has now, partition by partition, with librdkafka alone.
@@ -69,7 +69,8 @@ inline void read_topic(const std::string& brokers, const std::string& topic,
             .key = {static_cast<const char*>(message->key), message->key_len},
             .payload = {static_cast<const char*>(message->payload), message->len},
             .message_id = header(message.get(), "message-id"),
-            .fail = header(message.get(), "fail")});
+            .fail = header(message.get(), "fail"),
+            .id = header(message.get(), "id")});
     }
     rd_kafka_consume_stop(handle.get(), partition);
   }

@@ -4,6 +4,7 @@
 //   bench_verify              the run that the environment names (contract.hpp)
 //   bench_verify digest       of PEERS_TOPIC, as bench_load digest gives it for the generator
 //   bench_verify versions     of the client libraries and the database
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -135,6 +136,45 @@ void check_letters(const Contract& contract, const Expected& expected, Verdict& 
   if (records != ids.size()) verdict.wrong("the dead-letter topic has " + std::to_string(records) + " records");
 }
 
+/// Every message is on the topic with its key and payload, and marked in our table or gone from it. Copies and records
+/// behind a later one of their key are counted: faults may make them, a healthy run must not.
+void judge_relay(const Contract& contract) {
+  Verdict verdict;
+  const std::vector<Item> all = items(contract.workload, contract.n, contract.seed, contract.slow_every);
+  std::unordered_map<std::string, std::size_t> place;
+  for (std::size_t i = 0; i < all.size(); ++i) place.emplace(all[i].id, i);
+  std::vector<bool> is_seen(all.size());
+  std::vector<std::size_t> last(kAccounts);
+  std::size_t distinct = 0, copies = 0, disordered = 0;
+  read_topic(contract.brokers, contract.topic, [&](const Seen& seen) {
+    const auto found = place.find(std::string(seen.id));
+    if (found == place.end()) return verdict.wrong("the topic has a stranger " + std::string(seen.id));
+    const std::size_t at = found->second;
+    if (seen.key != all[at].key() || seen.payload != all[at].payload()) verdict.wrong("changed " + all[at].id);
+    if (is_seen[at]) {
+      ++copies;
+      return;
+    }
+    is_seen[at] = true;
+    ++distinct;
+    std::size_t& latest = last[all[at].account];
+    if (at < latest) ++disordered;
+    latest = std::max(latest, at);
+  });
+  if (distinct != all.size()) {
+    verdict.wrong("the topic has " + std::to_string(distinct) + " messages, expected " + std::to_string(all.size()));
+  }
+  if (copies > 0) verdict.wrong(std::to_string(copies) + " copies");
+  if (disordered > 0) verdict.wrong(std::to_string(disordered) + " records behind a later one of their key");
+  Server ours(contract, contract.ours);
+  const std::string unsent = ours.value("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'");
+  const std::string sent = ours.value("SELECT COUNT(*) FROM outbox_message WHERE status = 'sent'");
+  if (unsent != "0") verdict.wrong(unsent + " rows are not sent");
+  if (sent != "0" && sent != std::to_string(all.size())) verdict.wrong(sent + " rows are marked");
+  verdict.print(",\"copies\":" + std::to_string(copies) + ",\"disordered\":" + std::to_string(disordered) +
+                ",\"kept\":" + sent);
+}
+
 void judge(const Contract& contract) {
   Verdict verdict;
   const std::vector<Item> all = items(contract.workload, contract.n, contract.seed, contract.slow_every);
@@ -175,7 +215,11 @@ int main(int argc, char** argv) {
   try {
     const bench::Contract contract;
     if (argc == 1) {
-      bench::judge(contract);
+      if (contract.workload.starts_with("w2")) {
+        bench::judge_relay(contract);
+      } else {
+        bench::judge(contract);
+      }
     } else if (argc == 2 && std::string_view(argv[1]) == "digest") {
       bench::print_digest(contract);
     } else if (argc == 2 && std::string_view(argv[1]) == "versions") {

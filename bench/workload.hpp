@@ -151,6 +151,7 @@ inline constexpr std::uint64_t kSeed = 42;
 [[nodiscard]] inline std::vector<Item> items(std::string_view workload, std::size_t n, std::uint64_t seed = kSeed,
                                              std::size_t slow_every = 1'000) {
   if (workload == "w1") return mixed_items(n, {.copies = 10}, kSeed);
+  if (workload == "w2" || workload == "w2live") return mixed_items(n, {}, kSeed);
   if (workload == "w3") return mixed_items(n, {.copies = 95}, kSeed);
   if (workload == "w4") return mixed_items(n, {.copies = 10, .twice = 10, .always = 1}, kSeed);
   if (workload == "w5") return mixed_items(n, {.copies = 10}, seed);

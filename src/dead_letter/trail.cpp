@@ -27,7 +27,8 @@ void read_other_lives(mysql::Transaction& tx, const Letter& letter, Trail& trail
 
 void read_outbox(mysql::Transaction& tx, const Letter& letter, Trail& trail) {
   for (const mysql::Row& row :
-       tx.query("SELECT id, purpose, topic, relay, status, attempts, COALESCE(last_error, ''), available_at, sent_at "
+       tx.query("SELECT id, purpose, topic, relay, status, attempts, COALESCE(last_error, ''), available_at, "
+                "CASE WHEN status = 'sent' THEN sent_at END "
                 "FROM outbox_message WHERE message_id = ? ORDER BY id LIMIT 100",
                 letter.message.id)) {
     trail.outbox.push_back({.id = row.get<std::uint64_t>(0),

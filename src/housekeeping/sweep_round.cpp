@@ -222,28 +222,27 @@ void SweepRound::save_progress(mysql::Transaction& tx, const std::string& consum
 // ---- Outbox rows ----
 
 void SweepRound::sweep_outbox(const std::string& relay) {
-  // Nothing is sent before it is available: the index on that finds every row that was sent long ago, and few others.
-  const std::string sql =
-      "SELECT id, available_at, sent_at < " + std::string(kCutOff) +
-      " FROM outbox_message FORCE INDEX (to_wait) WHERE relay = ? AND status = 'sent' AND available_at < " +
-      std::string(kCutOff) +
-      " AND available_at >= ? AND (available_at > ? OR id > ?) ORDER BY available_at, id LIMIT ?";
+  // Nothing is sent before it is there, and rows are there in the order of their ids, about: the walk ends where it
+  // meets a young one.
+  const std::string sql = "SELECT id, created_at < " + std::string(kCutOff) + ", sent_at < " + std::string(kCutOff) +
+                          " FROM outbox_message FORCE INDEX (to_send) WHERE relay = ? AND status = 'sent' AND id > ? "
+                          "ORDER BY id LIMIT ?";
   const std::int64_t age = microseconds(options_.outbox);
   struct OutboxStep {
     std::uint64_t seen = 0;
     std::uint64_t removed = 0;
-    Time last_time{};
     std::uint64_t last_id = 0;
+    bool is_over = false;
   } step;
   do {
     step = in_transaction([&, last = step](mysql::Transaction& tx) {
-      OutboxStep taken{.last_time = last.last_time, .last_id = last.last_id};
+      OutboxStep taken{.last_id = last.last_id};
       std::vector<std::uint64_t> ids;
       for (const mysql::Row& row :
-           tx.query(sql, age, relay, age, last.last_time, last.last_time, last.last_id, options_.batch)) {
+           tx.query(sql, age, age, relay, last.last_id, options_.batch)) {
         ++taken.seen;
         taken.last_id = row.get<std::uint64_t>(0);
-        taken.last_time = row.get<Time>(1);
+        taken.is_over = !row.get<bool>(1);
         if (row.get<bool>(2)) ids.push_back(taken.last_id);
       }
       taken.removed = ids.size();
@@ -257,7 +256,7 @@ void SweepRound::sweep_outbox(const std::string& relay) {
       return taken;
     });
     counts_.outbox_rows += step.removed;
-  } while (step.seen == options_.batch && pause());
+  } while (step.seen == options_.batch && !step.is_over && pause());
 }
 
 // ---- Letters ----

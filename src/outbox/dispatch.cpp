@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
 #include <unordered_set>
 #include <utility>
 
@@ -22,8 +23,15 @@ constexpr milliseconds kWaitAtOnce{100};
 constexpr milliseconds kPatienceWhenStopping{2'000};
 // What one statement reads at most, about: payloads may be large, and the client holds the whole answer in memory.
 constexpr std::size_t kBytesPerRead = 8u << 20;
-constexpr std::size_t kFirstRowsPerRead = 32;
-constexpr std::size_t kMaxRowsPerRead = 256;
+constexpr std::size_t kFirstRowsPerRead = 64;
+constexpr std::size_t kMaxRowsPerRead = 1'024;
+constexpr std::size_t kBatchesInFlight = 4;
+// A round ends after so long, so that the lease can be renewed; one that has not ended by then is held up by some rows.
+constexpr milliseconds kRoundTime{2'500};
+constexpr milliseconds kDrainBy{3'500};
+constexpr milliseconds kSlice{1};
+constexpr milliseconds kSlowSlice{20};  // where nothing was answered lately
+constexpr milliseconds kMarkWithin{10};
 constexpr milliseconds kSlowRead{400};
 constexpr std::size_t kMaxSilences = 100'000;
 
@@ -50,23 +58,30 @@ class Deadline {
 
 }  // namespace
 
-Dispatch::Dispatch(RelayRows& rows, Sink& sink, const RelayOptions& options, Metrics& metrics, LiveCounts& counts,
-                   std::function<void()> keep_alive)
+Dispatch::Dispatch(mysql::Pool& pool, RelayRows& rows, Sink& sink, const RelayOptions& options, Metrics& metrics,
+                   LiveCounts& counts, Surroundings around)
     : rows_(rows),
       sink_(sink),
       options_(options),
       metrics_(metrics),
       counts_(counts),
-      keep_alive_(std::move(keep_alive)),
-      rows_per_read_(kFirstRowsPerRead) {}
+      around_(std::move(around)),
+      rows_per_read_(kFirstRowsPerRead),
+      reader_(pool, options.name),
+      marker_(pool, options.name) {}
 
-Round Dispatch::run(const std::vector<std::uint64_t>& ids, const std::stop_token& stop) {
+Round Dispatch::run(std::vector<std::uint64_t> ids, const std::stop_token& stop) {
   flight_.clear();
+  todo_.assign(ids.rbegin(), ids.rend());
   handed_over_ = 0;
   acked_ = 0;
-  hand_over(ids, stop);
-  ONCEMARK_FAIL_POINT("relay.after_send");
-  collect(stop);
+  began_ = reported_ = steady_now();
+  send_all(stop);
+  stop_reading();
+  // Those that held up others have had most of their time already.
+  const bool is_held_up = age() >= kDrainBy && flight_.is_sound();
+  const milliseconds rest = std::max(options_.report_timeout - age(), options_.report_timeout / 5);
+  collect(is_held_up ? rest : options_.report_timeout, stop);
   settle();
   if (flight_.open() > 0 || flight_.has(Answer::failed)) discard();
   Round round;
@@ -76,84 +91,210 @@ Round Dispatch::run(const std::vector<std::uint64_t>& ids, const std::stop_token
   return round;
 }
 
-// Rows that were refused before go alone from the start: in company they would have others refused with them.
-void Dispatch::hand_over(const std::vector<std::uint64_t>& ids, const std::stop_token& stop) {
-  for (std::size_t begin = 0; begin < ids.size() && !stop.stop_requested();) {
-    const std::size_t end = std::min(begin + rows_per_read_, ids.size());
-    keep_alive_();
-    const SteadyTime asked = steady_now();
-    const auto part =
-        rows_.read({ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)});
-    adapt_reads(part, steady_now() - asked);
-    for (const OutboxRow& row : part) {
-      if (row.attempts > 0 || !row.defect.empty()) {
-        flight_.add({.id = row.id, .key = row.key, .answer = Answer::refused, .error = {}, .refusal = {}});
-        continue;
-      }
-      if (!send(row, stop)) return;
-      flight_.add({.id = row.id, .key = row.key, .answer = Answer::none, .error = {}, .refusal = {}});
-      ++handed_over_;
+milliseconds Dispatch::age() const { return std::chrono::duration_cast<milliseconds>(steady_now() - began_); }
+
+// Until there is nothing left to do, something is not as it should be, or the round is over.
+void Dispatch::send_all(const std::stop_token& stop) {
+  while (!stop.stop_requested() && flight_.is_sound()) {
+    if (todo_.empty() && !reading_.valid() && !find_more()) return;
+    if ((todo_.empty() && !reading_.valid()) || flight_.size() >= kBatchesInFlight * options_.batch) {
+      wait_a_little();
+      continue;
     }
-    begin = end;
+    if (!hand_over_part(stop)) return;
+    ONCEMARK_FAIL_POINT("relay.after_send");
+    take_reports(milliseconds::zero());
+    mark_some();
   }
+}
+
+// Takes up what else is to be sent. False when the round is over: nothing is left, or its time is up. A round that
+// cannot end because nobody answers for some rows goes on with the others.
+bool Dispatch::find_more() {
+  const milliseconds so_far = age();
+  const milliseconds last = options_.report_timeout * 4 / 5;
+  const bool is_held_up = so_far >= kDrainBy && flight_.open() > 0;
+  if (so_far >= last || (so_far >= kRoundTime && !is_held_up)) return so_far < std::min(last, kDrainBy) && flight_.open() > 0;
+  const auto found = around_.more(flight_, is_held_up ? Flow::held_up : Flow::usual);
+  if (!found) return false;
+  todo_.assign(found->rbegin(), found->rend());
+  return !todo_.empty() || flight_.size() > 0;
+}
+
+// Rows that were refused before go alone: in company they would have others refused with them. False when the sink has
+// taken nothing for so long that the rest is left for another round.
+bool Dispatch::hand_over_part(const std::stop_token& stop) {
+  for (const OutboxRow& row : next_part()) {
+    const bool goes_alone = row.attempts > 0 || !row.defect.empty();
+    if (!goes_alone && !send(row, stop)) return false;
+    flight_.add({.id = row.id,
+                 .key = row.key,
+                 .answer = goes_alone ? Answer::refused : Answer::none,
+                 .error = {},
+                 .refusal = {}});
+    if (!goes_alone) ++handed_over_;
+  }
+  return true;
+}
+
+// The part behind it is read meanwhile.
+std::vector<OutboxRow> Dispatch::next_part() {
+  const auto read = [](RelayRows& rows, const std::vector<std::uint64_t>& ids) {
+    const SteadyTime asked = steady_now();
+    Part part{.rows = rows.read(ids)};
+    part.took = steady_now() - asked;
+    return part;
+  };
+  Part part;
+  if (reading_.valid()) {
+    await_reading();
+    part = reading_.get();
+  } else {
+    around_.keep_alive();
+    part = read(rows_, take_ids());
+  }
+  adapt_reads(part);
+  if (!todo_.empty()) {
+    reading_ = std::async(std::launch::async, [this, read, ids = take_ids()] { return read(reader_, ids); });
+  }
+  return std::move(part.rows);
+}
+
+std::vector<std::uint64_t> Dispatch::take_ids() {
+  const std::size_t count = std::min({rows_per_read_, options_.batch, todo_.size()});
+  std::vector<std::uint64_t> ids(todo_.rbegin(), todo_.rbegin() + static_cast<std::ptrdiff_t>(count));
+  todo_.resize(todo_.size() - count);
+  return ids;
 }
 
 // False when the sink has taken nothing for so long that the rest is left for another round.
 bool Dispatch::send(const OutboxRow& row, const std::stop_token& stop) {
-  Deadline deadline(options_.report_timeout, stop);
+  std::optional<Deadline> deadline;
   for (;;) {
-    keep_alive_();
+    around_.keep_alive();
     if (sink_.send(row.record, row.id) == Sent::accepted) return true;
-    if (take_reports(kWaitAtOnce) == 0 && deadline.has_passed()) return false;
+    if (!deadline) deadline.emplace(options_.report_timeout, stop);
+    if (take_reports(kWaitAtOnce) == 0 && deadline->has_passed()) return false;
+    mark_some();
   }
 }
 
 // Within the memory that the answer may take, and within the silence that the lease may bear.
-void Dispatch::adapt_reads(const std::vector<OutboxRow>& rows, std::chrono::nanoseconds took) {
-  if (rows.empty()) return;
+void Dispatch::adapt_reads(const Part& part) {
+  if (part.rows.empty()) return;
   std::size_t bytes = 1;
-  for (const OutboxRow& row : rows) bytes += row.record.payload.size();
-  const std::size_t fitting = std::min(kBytesPerRead * rows.size() / bytes, 2 * rows_per_read_);
-  const std::size_t bearable = took > kSlowRead ? rows_per_read_ / 2 : kMaxRowsPerRead;
+  for (const OutboxRow& row : part.rows) bytes += row.record.payload.size();
+  const std::size_t fitting = std::min(kBytesPerRead * part.rows.size() / bytes, 4 * rows_per_read_);
+  const std::size_t bearable = part.took > kSlowRead ? rows_per_read_ / 2 : kMaxRowsPerRead;
   rows_per_read_ = std::clamp<std::size_t>(std::min(fitting, bearable), 1, kMaxRowsPerRead);
 }
 
-void Dispatch::collect(const std::stop_token& stop) {
-  Deadline deadline(options_.report_timeout, stop);
+// What it was to find is found again by the next round.
+void Dispatch::stop_reading() {
+  todo_.clear();
+  if (!reading_.valid()) return;
+  await_reading();
+  reading_ = {};
+}
+
+// The lease is kept meanwhile.
+void Dispatch::await_reading() {
+  while (reading_.wait_for(kSlice) != std::future_status::ready) {
+    around_.keep_alive();
+    take_reports(milliseconds::zero());
+    mark_some();
+  }
+}
+
+void Dispatch::wait_a_little() {
+  around_.keep_alive();
+  if (flight_.open() > 0) {
+    take_reports(steady_now() - reported_ < kSlowSlice ? kSlice : kSlowSlice);
+  } else if (marking_.valid()) {
+    marking_.wait_for(kSlice);
+  } else {
+    std::this_thread::sleep_for(kSlice);
+  }
+  mark_some();
+}
+
+void Dispatch::collect(milliseconds patience, const std::stop_token& stop) {
+  Deadline deadline(patience, stop);
   while (flight_.open() > 0 && !deadline.has_passed()) {
     take_reports(kWaitAtOnce);
-    keep_alive_();
+    around_.keep_alive();
+    mark_some();
   }
 }
 
 std::size_t Dispatch::take_reports(milliseconds wait) {
   const std::vector<Delivery> reports = sink_.deliveries(wait);
+  if (!reports.empty()) reported_ = steady_now();
   for (const Delivery& report : reports) {
     if (!flight_.apply(report)) continue;
+    if (owed_.empty()) owed_since_ = steady_now();
     owed_.push_back(report.token);
     ++acked_;
   }
   return reports.size();
 }
 
-void Dispatch::settle() {
-  if (owed_.empty()) return;
-  ONCEMARK_FAIL_POINT("relay.after_ack");
-  rows_.mark_sent(owed_);
-  if (!silences_.empty()) {
-    for (const std::uint64_t id : owed_) silences_.erase(id);
+// One statement at a time, when it is worth it or has waited long enough.
+void Dispatch::mark_some() {
+  if (marking_.valid()) {
+    if (marking_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+    finish_marking();
   }
-  counts_.sent += owed_.size();
-  metrics_.count(metric::kRelaySent, {{"relay", options_.name}}, static_cast<double>(owed_.size()));
-  owed_.clear();
+  if (owed_.size() >= options_.batch || (!owed_.empty() && steady_now() - owed_since_ >= kMarkWithin)) start_marking();
+}
+
+void Dispatch::start_marking() {
+  ONCEMARK_FAIL_POINT("relay.after_ack");
+  const auto rest = owed_.begin() + static_cast<std::ptrdiff_t>(std::min(options_.batch, owed_.size()));
+  std::sort(owed_.begin(), rest);
+  marked_.assign(owed_.begin(), rest);
+  owed_.erase(owed_.begin(), rest);
+  marking_ = std::async(std::launch::async, [this] {
+    if (options_.sent_rows == SentRows::removed) {
+      marker_.remove(marked_);
+    } else {
+      marker_.mark_sent(marked_);
+    }
+  });
+}
+
+void Dispatch::finish_marking() {
+  const std::vector<std::uint64_t> ids = std::exchange(marked_, {});
+  try {
+    marking_.get();
+  } catch (...) {
+    if (owed_.empty()) owed_since_ = steady_now();
+    owed_.insert(owed_.end(), ids.begin(), ids.end());
+    throw;
+  }
+  flight_.remove(ids);
+  if (!silences_.empty()) {
+    for (const std::uint64_t id : ids) silences_.erase(id);
+  }
+  counts_.sent += ids.size();
+  metrics_.count(metric::kRelaySent, {{"relay", options_.name}}, static_cast<double>(ids.size()));
   ONCEMARK_FAIL_POINT("relay.after_mark");
+}
+
+void Dispatch::settle() {
+  while (marking_.valid() || !owed_.empty()) {
+    if (!marking_.valid()) start_marking();
+    while (marking_.wait_for(kSlice) != std::future_status::ready) around_.keep_alive();
+    finish_marking();
+  }
 }
 
 // In id order, the first row of each key that was not acked decides for the key: what lies behind it stays pending.
 void Dispatch::resolve(Round& round, const std::stop_token& stop) {
   std::unordered_set<std::uint64_t> closed;
   bool is_answering = !flight_.has(Answer::failed) || acked_ > 0;
-  for (FlightRow& row : flight_.rows()) {
+  for (FlightRow* const found : flight_.rows()) {
+    FlightRow& row = *found;
     if (row.answer == Answer::acked || (row.key && closed.contains(*row.key))) continue;
     if (row.answer == Answer::refused && is_answering && !stop.stop_requested()) {
       try_alone(row, stop);
@@ -191,7 +332,7 @@ void Dispatch::try_alone(FlightRow& row, const std::stop_token& stop) {
 bool Dispatch::send_alone(FlightRow& row, const OutboxRow& fresh, const std::stop_token& stop) {
   if (!send(fresh, stop)) return false;
   flight_.reopen(row);
-  collect(stop);
+  collect(options_.report_timeout, stop);
   if (flight_.open() > 0) discard();
   return true;
 }
@@ -284,6 +425,8 @@ void Dispatch::back_off(const std::vector<RowKey>& rows, const std::string& erro
 }
 
 void Dispatch::discard() {
+  todo_.clear();
+  reading_ = {};  // waits for it
   flight_.give_up("no delivery report within " + std::to_string(options_.report_timeout.count()) +
                   " ms; is the partition without a leader?");
   sink_.discard();

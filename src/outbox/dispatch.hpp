@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include <oncemark/core/clock.hpp>
 #include <oncemark/message/ports.hpp>
 #include <oncemark/observe/metrics.hpp>
 #include <oncemark/outbox/relay.hpp>
@@ -33,22 +36,32 @@ struct Round {
   std::string error;           // of the first of them
 };
 
+/// Whether rows of the round are unanswered for so long that others must not wait for them.
+enum class Flow { usual, held_up };
+
+/// What a dispatch asks its relay for.
+struct Surroundings {
+  std::function<void()> keep_alive;  // before each record that is handed over and between waits
+  /// Ids of further rows to be sent in this round, perhaps none for now; nothing when the round must end.
+  std::function<std::optional<std::vector<std::uint64_t>>(const Flight&, Flow)> more;
+};
+
 /// Carries one round of rows to the sink and writes down what the broker says.
 ///
-/// Shape:   everything is handed over in id order, and reports are awaited for a bounded time. What is acked is marked
-///          sent. What was refused is sent again alone, because a broker refuses a whole batch for one bad record:
-///          only a refusal alone is held against a row.
-/// Threads: the relay's.
+/// Shape:   rows are read ahead by one statement, handed over in id order and marked by another statement, all at the
+///          same time. While every row is acked the round goes on with what `more` finds, for a few seconds at most.
+///          What is acked is marked sent, or removed. What was refused is sent again alone, because a broker refuses a
+///          whole batch for one bad record: only a refusal alone is held against a row.
+/// Threads: the relay's; a statement that reads ahead or marks runs on a thread and a connection of its own.
 /// Errors:  MysqlError, whatever the sink throws, and what `keep_alive` throws when the lease is lost; discard() must
 ///          follow. Acks that came in before are kept, and marked by the next settle().
 /// Crash:   rows that were acked and not marked are sent again.
 class Dispatch final {
  public:
-  /// `keep_alive` is called before each record that is handed over and between waits.
-  Dispatch(RelayRows& rows, Sink& sink, const RelayOptions& options, Metrics& metrics, LiveCounts& counts,
-           std::function<void()> keep_alive);
+  Dispatch(mysql::Pool& pool, RelayRows& rows, Sink& sink, const RelayOptions& options, Metrics& metrics,
+           LiveCounts& counts, Surroundings around);
 
-  [[nodiscard]] Round run(const std::vector<std::uint64_t>& ids, const std::stop_token& stop);
+  [[nodiscard]] Round run(std::vector<std::uint64_t> ids, const std::stop_token& stop);
   /// Marks what was acked: an ack is true whoever writes it down, with or without the lease.
   void settle();
   /// Makes rows wait that nobody answered for while others were answered for. Counts no attempt.
@@ -57,31 +70,57 @@ class Dispatch final {
   void discard();
 
  private:
-  void hand_over(const std::vector<std::uint64_t>& ids, const std::stop_token& stop);
+  struct Part {
+    std::vector<OutboxRow> rows;
+    std::chrono::nanoseconds took{};
+  };
+
+  void send_all(const std::stop_token& stop);
+  bool find_more();
+  bool hand_over_part(const std::stop_token& stop);
+  std::vector<OutboxRow> next_part();
+  std::vector<std::uint64_t> take_ids();
   bool send(const OutboxRow& row, const std::stop_token& stop);
-  void adapt_reads(const std::vector<OutboxRow>& rows, std::chrono::nanoseconds took);
-  void collect(const std::stop_token& stop);
+  void adapt_reads(const Part& part);
+  void stop_reading();
+  void await_reading();
+  void wait_a_little();
+  void collect(std::chrono::milliseconds patience, const std::stop_token& stop);
   std::size_t take_reports(std::chrono::milliseconds wait);
+  void mark_some();
+  void start_marking();
+  void finish_marking();
   void resolve(Round& round, const std::stop_token& stop);
   void try_alone(FlightRow& row, const std::stop_token& stop);
   [[nodiscard]] bool send_alone(FlightRow& row, const OutboxRow& fresh, const std::stop_token& stop);
   void try_smaller(FlightRow& row, OutboxRow& fresh, const std::stop_token& stop);
   void hold_against(const OutboxRow& row, const FlightRow& answer);
   void wait_for_topic(const OutboxRow& row, const std::string& error);
+  [[nodiscard]] std::chrono::milliseconds age() const;
 
   RelayRows& rows_;
   Sink& sink_;
   const RelayOptions& options_;
   Metrics& metrics_;
   LiveCounts& counts_;
-  const std::function<void()> keep_alive_;
+  const Surroundings around_;
 
   Flight flight_;
+  SteadyTime began_{};               // the round
+  SteadyTime reported_{};            // when reports came last
+  std::vector<std::uint64_t> todo_;  // of this round, not read yet, last one first
   std::vector<std::uint64_t> owed_;  // acked, not yet marked
-  std::size_t handed_over_ = 0;      // in company, in this round
-  std::size_t acked_ = 0;            // in this round
+  SteadyTime owed_since_{};
+  std::vector<std::uint64_t> marked_;  // by the statement that runs
+  std::size_t handed_over_ = 0;        // in company, in this round
+  std::size_t acked_ = 0;              // in this round
   std::size_t rows_per_read_;
   std::unordered_map<std::uint64_t, int> silences_;  // by row id: how often in a row nobody answered for it
+
+  RelayRows reader_;  // used by reading_ alone
+  RelayRows marker_;  // used by marking_ alone
+  std::future<Part> reading_;
+  std::future<void> marking_;
 };
 
 }  // namespace oncemark::outbox

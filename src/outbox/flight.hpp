@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <oncemark/message/ports.hpp>
@@ -26,9 +27,9 @@ struct FlightRow {
   Refusal refusal = Refusal::record;  // when refused
 };
 
-/// The rows of one round and what has become of them.
+/// The rows of one round that are not written down yet, and what has become of them.
 ///
-/// Shape:   ascending ids; a delivery's token is the row's id.
+/// Shape:   a delivery's token is the row's id.
 /// Threads: one owner.
 /// Errors:  none: a report for a row that is not in flight is ignored.
 class Flight final {
@@ -38,18 +39,26 @@ class Flight final {
   void reopen(FlightRow& row);
   /// Takes a report; true when the row is acked by it.
   bool apply(const Delivery& delivery);
+  /// These are written down.
+  void remove(const std::vector<std::uint64_t>& ids);
   /// No report will come for those that still lack one.
   void give_up(const std::string& why);
   void clear();
 
+  [[nodiscard]] bool contains(std::uint64_t id) const { return rows_.contains(id); }
+  [[nodiscard]] std::size_t size() const noexcept { return rows_.size(); }
   /// How many were handed over and have no report yet.
   [[nodiscard]] std::size_t open() const noexcept { return open_; }
+  /// Whether every row was acked or may still be.
+  [[nodiscard]] bool is_sound() const noexcept { return is_sound_; }
   [[nodiscard]] bool has(Answer answer) const noexcept;
-  [[nodiscard]] std::vector<FlightRow>& rows() noexcept { return rows_; }
+  /// Ascending ids. The rows stay where they are until they are removed.
+  [[nodiscard]] std::vector<FlightRow*> rows();
 
  private:
-  std::vector<FlightRow> rows_;
+  std::unordered_map<std::uint64_t, FlightRow> rows_;
   std::size_t open_ = 0;
+  bool is_sound_ = true;
 };
 
 }  // namespace oncemark::outbox

@@ -36,6 +36,7 @@ class KeyGate final {
   /// Whether the row may be sent; if not, it is remembered as waiting.
   [[nodiscard]] bool lets_pass(const RowKey& row);
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
+  [[nodiscard]] std::size_t failing() const noexcept { return failing_.size(); }
   void forget_waiting();
 
  private:

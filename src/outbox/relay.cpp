@@ -25,6 +25,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPingAfter{600};  // the server drops the lease after 2 s of silence
+// Ids that one poll takes up: it passes over the index entries of what was marked a moment ago, so that few polls are
+// better than many.
+constexpr std::size_t kBatchesAhead = 8;
+constexpr std::size_t kMaxAhead = 20'000;
 constexpr milliseconds kSayAgainAfter{30'000};
 constexpr Backoff kTrouble{.initial = milliseconds(250), .factor = 2.0, .cap = milliseconds(5'000), .jitter = 0.2};
 
@@ -85,8 +89,10 @@ struct Relay::State {
         options(std::move(relay_options)),
         lease(db, options.name),
         rows(db, options.name),
-        window(rows, options.batch),
-        dispatch(rows, sink, options, metrics, counts, [this] { keep_lease(); }),
+        window(rows, std::min(kBatchesAhead * options.batch, kMaxAhead)),
+        dispatch(db, rows, sink, options, metrics, counts,
+                 {.keep_alive = [this] { keep_lease(); },
+                  .more = [this](const Flight& flight, Flow flow) { return find_more(flight, flow); }}),
         trouble(options.name),
         interval(options.poll_interval) {}
 
@@ -95,6 +101,7 @@ struct Relay::State {
   void hold_shards();
   void keep_lease();
   bool is_still_ours();
+  std::optional<std::vector<std::uint64_t>> find_more(const Flight& flight, Flow flow);
   void judge(const Round& result);
   void give_up_round() noexcept;
   void try_later();
@@ -114,6 +121,8 @@ struct Relay::State {
   std::vector<int> shards;
   std::atomic<bool> is_nudged{false};
   SteadyTime next_poll{};
+  SteadyTime next_look{};     // within a round
+  bool is_page_full = false;  // the last look found as much as it takes up
   milliseconds interval;     // to the next poll after one that finds nothing
   int rounds_in_vain = 0;    // in a row: outages and errors
   std::string outage_error;  // of the rows that are set aside
@@ -149,7 +158,7 @@ void Relay::State::round(const std::stop_token& stop) {
     return;
   }
   if (steady_now() < next_poll) return;
-  const std::vector<std::uint64_t> ids = window.next(shards);
+  std::vector<std::uint64_t> ids = window.next(shards);
   if (ids.empty()) {
     rounds_in_vain = 0;
     next_poll = steady_now() + interval;
@@ -159,7 +168,21 @@ void Relay::State::round(const std::stop_token& stop) {
   next_poll = {};
   interval = options.poll_interval;
   if (!is_still_ours()) return;
-  judge(dispatch.run(ids, stop));
+  is_page_full = ids.size() >= window.size();
+  next_look = steady_now() + options.poll_interval;
+  judge(dispatch.run(std::move(ids), stop));
+}
+
+// Within a round: at once after a full page and when nudged, else as often as an idle relay polls. A nudge that comes
+// while rows are read is not lost: it leads to another look.
+std::optional<std::vector<std::uint64_t>> Relay::State::find_more(const Flight& flight, Flow flow) {
+  keep_lease();
+  if (must_take && flow == Flow::usual) return std::nullopt;
+  if (!is_nudged.exchange(false) && !is_page_full && steady_now() < next_look) return std::vector<std::uint64_t>{};
+  std::vector<std::uint64_t> ids = window.more(shards, flight);
+  is_page_full = ids.size() >= window.size();
+  next_look = steady_now() + options.poll_interval;
+  return ids;
 }
 
 // A poll over very many rows that wait can outlast the lease. Giving up the round for it would repeat that for ever.

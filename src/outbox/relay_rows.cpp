@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <unordered_set>
 #include <utility>
 
 #include <oncemark/core/error.hpp>
@@ -16,12 +17,12 @@ namespace {
 using mysql::Param;
 using mysql::Row;
 
-constexpr std::size_t kIdsPerStatement = 512;
+constexpr std::size_t kIdsPerStatement = 2'048;
 constexpr std::size_t kLastErrorBytes = 1'024;  // what the column holds
 constexpr int kContentionTries = 3;
 constexpr std::size_t kPromotedAtOnce = 1'000;
 
-enum Kind : int { pending, failing, waiting };
+enum Kind : int { pending, failing, due };
 
 std::string placeholders(std::size_t count) {
   std::string text = "?";
@@ -81,6 +82,9 @@ KeyHash hash_of(const Bytes& message_key) noexcept {
 // A lost race for a row lock is tried again at once; the locks of others are short ones.
 template <typename Work>
 auto RelayRows::with_connection(Work&& work) {
+  // The server is about to drop a session that lay idle for so long.
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (now - std::exchange(used_, now) > pool_.options().wait_timeout / 2) connection_.reset();
   for (int tries = 1;; ++tries) {
     try {
       if (!connection_) {
@@ -107,8 +111,8 @@ mysql::Rows RelayRows::query(const std::string& sql, const std::vector<Param>& p
 }
 
 // One statement, hence one read view. Each part reads a range of an index and not a single row of the table; sent rows
-// and rows that are not due lie outside of the ranges. (available_at alone of the three is not in to_send.)
-Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
+// and rows that are not due lie outside of the ranges.
+Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit, std::size_t known_failing) {
   std::vector<Param> params{relay_};
   std::string shard_condition;
   if (shards.size() < static_cast<std::size_t>(kShards)) {
@@ -118,16 +122,15 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
   params.emplace_back(limit);
   params.emplace_back(relay_);
   params.emplace_back(relay_);
-  params.emplace_back(kPromotedAtOnce);
+  params.emplace_back(kPromotedAtOnce + known_failing);
   const mysql::Rows rows = query(
       "(SELECT 0 AS kind, id, 1 AS is_due FROM outbox_message FORCE INDEX (to_send) "
       "WHERE relay = ? AND status = 'pending'" +
           shard_condition +
           " ORDER BY id LIMIT ?) "
-          "UNION ALL (SELECT 1, id, available_at <= UTC_TIMESTAMP(6) FROM outbox_message FORCE INDEX (to_wait) "
-          "WHERE relay = ? AND status = 'failing') "
-          "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (to_wait) "
-          "WHERE relay = ? AND status = 'waiting' AND available_at <= UTC_TIMESTAMP(6) ORDER BY available_at LIMIT ?)",
+          "UNION ALL (SELECT 1, id, 0 FROM outbox_message FORCE INDEX (to_send) WHERE relay = ? AND status = 'failing') "
+          "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (due) "
+          "WHERE relay = ? AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at LIMIT ?)",
       params);
 
   Peek found;
@@ -138,13 +141,21 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit) {
         found.pending.push_back(id);
         break;
       case Kind::failing:
-        found.failing.push_back({id, row.get<bool>(2)});
+        found.failing.push_back({id, false});
         break;
       default:
         found.due.push_back(id);
     }
   }
   std::sort(found.pending.begin(), found.pending.end());
+  // What is due is failing or waiting.
+  const std::unordered_set<std::uint64_t> due(found.due.begin(), found.due.end());
+  std::unordered_set<std::uint64_t> failing;
+  for (FailingRow& row : found.failing) {
+    row.is_due = due.contains(row.id);
+    failing.insert(row.id);
+  }
+  std::erase_if(found.due, [&](std::uint64_t id) { return failing.contains(id); });
   return found;
 }
 
@@ -198,6 +209,14 @@ void RelayRows::mark_sent(const std::vector<std::uint64_t>& ids) {
         "last_error = NULL WHERE " +
             condition + " AND status <> 'sent'",
         params);
+  });
+}
+
+void RelayRows::remove(const std::vector<std::uint64_t>& ids) {
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(part, params);
+    execute("DELETE FROM outbox_message WHERE " + condition, params);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <oncemark/core/clock.hpp>
 #include <oncemark/message/ports.hpp>
 #include <oncemark/mysql/pool.hpp>
 
@@ -58,7 +59,8 @@ class RelayRows final {
  public:
   RelayRows(mysql::Pool& pool, std::string relay) : pool_(pool), relay_(std::move(relay)) {}
 
-  [[nodiscard]] Peek peek(const std::vector<int>& shards, std::size_t limit);
+  /// `known_failing`: about how many rows are failing, which must not crowd out those that wait.
+  [[nodiscard]] Peek peek(const std::vector<int>& shards, std::size_t limit, std::size_t known_failing);
   /// Turns waiting rows that are due into pending ones. By id, because a scan would wait for rows not committed yet.
   void promote(const std::vector<std::uint64_t>& ids);
   /// Keys of those of the rows that still exist, by ascending id.
@@ -67,6 +69,7 @@ class RelayRows final {
   [[nodiscard]] std::vector<OutboxRow> read(const std::vector<std::uint64_t>& ids);
 
   void mark_sent(const std::vector<std::uint64_t>& ids);
+  void remove(const std::vector<std::uint64_t>& ids);
   /// Makes the rows wait, and their keys with them.
   enum class Attempt { counted, not_counted };
   void mark_failing(const std::vector<std::uint64_t>& ids, std::chrono::milliseconds delay, const std::string& error,
@@ -82,6 +85,7 @@ class RelayRows final {
   mysql::Pool& pool_;
   const std::string relay_;
   std::unique_ptr<mysql::Connection> connection_;
+  SteadyTime used_{};
 };
 
 }  // namespace oncemark::outbox

@@ -10,10 +10,10 @@ constexpr std::size_t kAskedAtOnce = 512;
 }  // namespace
 
 std::vector<std::uint64_t> Window::next(const std::vector<int>& shards) {
-  std::vector<std::uint64_t> ids = look(shards);
+  std::vector<std::uint64_t> ids = look(shards, {});
   if (!ids.empty() || gate_.aside().empty()) return ids;
   gate_.clear_aside();
-  return look(shards);
+  return look(shards, {});
 }
 
 std::vector<RowKey> Window::take_aside() {
@@ -22,22 +22,25 @@ std::vector<RowKey> Window::take_aside() {
   return rows;
 }
 
-// Rows that wait for their key can fill a page; the next page is then a larger one from the start, and not a
+// Rows that wait for their key, or are on their way, can fill a page; the next page is then a larger one from the start, and not a
 // continuation: of two statements the second one could show a row whose elder the first one was too early for.
-std::vector<std::uint64_t> Window::look(const std::vector<int>& shards) {
+std::vector<std::uint64_t> Window::look(const std::vector<int>& shards, const Flight& flight) {
   bool may_promote = true;
-  for (std::size_t limit = batch_ + gate_.waiting();;) {
-    const Peek peek = rows_.peek(shards, limit);
+  for (std::size_t limit = batch_ + gate_.waiting() + flight.size();;) {
+    Peek peek = rows_.peek(shards, limit, gate_.failing());
+    const bool is_all = peek.pending.size() < limit;
     if (!peek.due.empty() && may_promote) {
       rows_.promote(peek.due);
       may_promote = false;
       continue;
     }
+    std::erase_if(peek.pending, [&](std::uint64_t id) { return flight.contains(id); });
     gate_.set_failing(peek.failing, rows_.keys(gate_.unknown(peek.failing)));
     std::vector<std::uint64_t> ids = gate_.due_heads(shards, std::max<std::size_t>(batch_ / 2, 1));
+    std::erase_if(ids, [&](std::uint64_t id) { return flight.contains(id); });
     const std::size_t room = std::max<std::size_t>(batch_ - std::min(batch_, ids.size()), 1);
     const std::vector<std::uint64_t> fresh = passing(peek.pending, room);
-    if (fresh.size() == room || peek.pending.size() < limit) {
+    if (fresh.size() == room || is_all) {
       ids.insert(ids.end(), fresh.begin(), fresh.end());
       std::sort(ids.begin(), ids.end());
       return ids;

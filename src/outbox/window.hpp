@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "outbox/flight.hpp"
 #include "outbox/key_gate.hpp"
 #include "outbox/relay_rows.hpp"
 
@@ -20,6 +21,11 @@ class Window final {
   Window(RelayRows& rows, std::size_t batch) : rows_(rows), batch_(batch) {}
 
   [[nodiscard]] std::vector<std::uint64_t> next(const std::vector<int>& shards);
+  /// What else could be sent while these are in flight.
+  [[nodiscard]] std::vector<std::uint64_t> more(const std::vector<int>& shards, const Flight& flight) {
+    return look(shards, flight);
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return batch_; }
   /// Passes over these rows and their keys as long as there are others to try.
   void set_aside(const std::vector<RowKey>& rows) { gate_.set_aside(rows); }
   /// Those set aside, which are no longer.
@@ -28,7 +34,7 @@ class Window final {
   void forget_waiting() { gate_.forget_waiting(); }
 
  private:
-  std::vector<std::uint64_t> look(const std::vector<int>& shards);
+  std::vector<std::uint64_t> look(const std::vector<int>& shards, const Flight& flight);
   std::vector<std::uint64_t> passing(const std::vector<std::uint64_t>& pending, std::size_t room);
 
   RelayRows& rows_;

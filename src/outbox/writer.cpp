@@ -63,15 +63,16 @@ Bytes business_key_or_null(const std::string& key) { return key.empty() ? Bytes(
 
 }  // namespace
 
+// sent_at has a value from the start, so that marking the row does not change its size (ADR 12).
 std::string append(mysql::Transaction& tx, const Draft& draft) {
   check(draft);
   const std::string id = draft.id.empty() ? MessageId::generate(SystemClock().now()).str() : draft.id;
   const Status status = draft.delay.count() > 0 ? Status::waiting : Status::pending;
   tx.execute(
       "INSERT INTO outbox_message (message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
-      "payload, headers, status, available_at, created_at) VALUES (?, '', ?, ?, ?, ?, ?, "
+      "payload, headers, status, available_at, created_at, sent_at) VALUES (?, '', ?, ?, ?, ?, ?, "
       "COALESCE(CAST(? AS DATETIME(6)), UTC_TIMESTAMP(6)), ?, ?, ?, UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, "
-      "UTC_TIMESTAMP(6))",
+      "UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
       id, draft.relay, shard_of(draft.key, id), draft.topic, draft.key, business_key_or_null(draft.business_key),
       draft.event_time, draft.payload, encode_headers(draft.headers), to_string(status),
       std::chrono::microseconds(draft.delay).count());
@@ -82,9 +83,9 @@ void append_failure_row(mysql::Transaction& tx, const FailureRow& row) {
   check_topic(row.topic);
   tx.execute(
       "INSERT INTO outbox_message (message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
-      "payload, headers, status, available_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+      "payload, headers, status, available_at, created_at, sent_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
       "IF(CAST(? AS DATETIME(6)) > UTC_TIMESTAMP(6), 'waiting', 'pending'), "
-      "COALESCE(CAST(? AS DATETIME(6)), UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6))",
+      "COALESCE(CAST(? AS DATETIME(6)), UTC_TIMESTAMP(6)), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
       row.message_id, row.purpose, row.relay, shard_of(row.key, row.message_id), row.topic, row.key,
       business_key_or_null(row.business_key), row.event_time, row.payload, encode_headers(row.headers), row.due,
       row.due);

@@ -20,6 +20,7 @@ MEBIBYTE = 1 << 20
 
 WORKLOADS = {
     "w1": (50_000, "10 % copies; one UPDATE and one INSERT a message"),
+    "w2": (50_000, "the relay over rows that wait in the outbox; --delete removes what was sent"),
     "w3": (50_000, "the same with 95 % copies"),
     "w4": (10_000, "the same with 10 % failing twice and 1 % always; delays 1 s and 2 s"),
     "limit": (50_000, "w1 beside the raw limit: the same SQL in the same groups without Kafka and library"),
@@ -55,6 +56,7 @@ def arguments(words):
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
     parser.add_argument("--deferred", action="store_true", help="one call a message, whose writes are sent together")
     parser.add_argument("--ordered", action="store_true", help="w4: retries keep the order of a key")
+    parser.add_argument("--delete", action="store_true", help="w2: rows are removed once they are sent")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -74,10 +76,12 @@ def arguments(words):
         parser.error("--marks must rise: rows are added, never removed")
     if options.batch and options.deferred:
         parser.error("--batch and --deferred exclude each other")
-    if (options.batch or options.deferred) and options.workload in ("w6", "lateness", "group-commit"):
+    if (options.batch or options.deferred) and options.workload in ("w2", "w6", "lateness", "group-commit"):
         parser.error(f"{options.workload} has no such handler")
     if options.ordered and options.workload != "w4":
         parser.error("only w4 has retries to keep in order")
+    if options.delete and options.workload != "w2":
+        parser.error(f"{options.workload} deletes nothing")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
     options.rounds = options.rounds or (5 if options.workload == "group-commit" else 1)
@@ -95,6 +99,7 @@ N                           how many messages
 --batch                     the batch handler (all fresh messages of a transaction at once)
 --deferred                  one call a message, whose writes are sent together
 --ordered                   w4: retries keep the order of a key, and dead messages let it go on
+--delete                    w2: rows are removed once they are sent
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -208,12 +213,16 @@ class Bench:
 
     def words(self, workload):
         options = self.options
+        if workload == "w2":
+            return [workload, *(["--delete"] if options.delete else [])]
         return [workload, "--workers", str(options.workers), "--group", options.group,
                 *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else []),
                 *(["--ordered"] if options.ordered else [])]
 
     def described(self, workload, n):
         options = self.options
+        if workload == "w2":
+            return {"workload": workload, "n": n, "sent_rows": "removed" if options.delete else "kept", "net": options.net}
         return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
                 "workers": options.workers, "group": options.group, "net": options.net,
                 **({"ordered": True} if options.ordered else {})}
@@ -229,7 +238,10 @@ class Bench:
         self.load(run, "tables")
         if workload != "w5":
             self.load(run, "schema")
-        if has_topic:
+        if workload == "w2":
+            self.load(run, "empty-topic")
+            self.load(run, "outbox")
+        elif has_topic:
             self.load(run, "topic")
         line = self.measured(program, self.words(workload), run)
         line.update(json.loads(self.tool("bench_verify", run)))
@@ -333,6 +345,8 @@ class Bench:
         workload = self.options.workload
         if workload in ("w1", "w3", "w4"):
             self.simple(workload)
+        elif workload == "w2":
+            self.simple("w2", "bench_relay")
         elif workload == "backlog":
             self.simple("w1")
         else:

@@ -78,7 +78,7 @@ TEST_F(RelayRefusalTest, GoesOnWithTheKeyBehindADeadRow) {
 
   EXPECT_TRUE(eventually(10s, [&] { return count("message_id = 'tail' AND status = 'sent'") == 1; }));
 
-  EXPECT_EQ(count("message_id = 'head' AND status = 'dead' AND attempts = 3 AND sent_at IS NULL"), 1u);
+  EXPECT_EQ(count("message_id = 'head' AND status = 'dead' AND attempts = 3"), 1u);
 }
 
 TEST_F(RelayRefusalTest, RetriesARefusedRowWithoutCompany) {

@@ -18,8 +18,8 @@ TEST(Flight, KnowsWhatIsStillOpen) {
   EXPECT_FALSE(flight.apply({3, DeliveryStatus::refused, "too large"}));
 
   EXPECT_EQ(flight.open(), 1u);
-  EXPECT_EQ(flight.rows()[1].answer, Answer::acked);
-  EXPECT_EQ(flight.rows()[2].error, "too large");
+  EXPECT_EQ(flight.rows()[1]->answer, Answer::acked);
+  EXPECT_EQ(flight.rows()[2]->error, "too large");
 }
 
 TEST(Flight, TakesOneReportForARow) {
@@ -31,7 +31,7 @@ TEST(Flight, TakesOneReportForARow) {
   EXPECT_FALSE(flight.apply({7, DeliveryStatus::acked, ""}));
 
   EXPECT_EQ(flight.open(), 1u);
-  EXPECT_EQ(flight.rows()[0].answer, Answer::acked);
+  EXPECT_EQ(flight.rows()[0]->answer, Answer::acked);
 }
 
 TEST(Flight, BlamesNobodyForAReportThatNeverCame) {
@@ -41,9 +41,9 @@ TEST(Flight, BlamesNobodyForAReportThatNeverCame) {
   flight.give_up("no report");
 
   EXPECT_EQ(flight.open(), 0u);
-  EXPECT_EQ(flight.rows()[0].answer, Answer::acked);
-  EXPECT_EQ(flight.rows()[1].answer, Answer::failed);
-  EXPECT_EQ(flight.rows()[1].error, "no report");
+  EXPECT_EQ(flight.rows()[0]->answer, Answer::acked);
+  EXPECT_EQ(flight.rows()[1]->answer, Answer::failed);
+  EXPECT_EQ(flight.rows()[1]->error, "no report");
 }
 
 TEST(Flight, CountsARowThatGoesAloneOnlyWhenItIsHandedOver) {
@@ -51,10 +51,41 @@ TEST(Flight, CountsARowThatGoesAloneOnlyWhenItIsHandedOver) {
   flight.add({.id = 5, .key = {}, .answer = Answer::refused, .error = {}});
   EXPECT_EQ(flight.open(), 0u);
 
-  flight.reopen(flight.rows().front());
+  flight.reopen(*flight.rows().front());
 
   EXPECT_EQ(flight.open(), 1u);
   EXPECT_TRUE(flight.apply({5, DeliveryStatus::acked, ""}));
+}
+
+TEST(Flight, IsInTheOrderOfIdsHoweverItWasFilled) {
+  Flight flight = flight_of({7, 3, 5});
+
+  ASSERT_EQ(flight.rows().size(), 3u);
+  EXPECT_EQ(flight.rows()[0]->id, 3u);
+  EXPECT_EQ(flight.rows()[2]->id, 7u);
+}
+
+TEST(Flight, ForgetsRowsThatAreWrittenDown) {
+  Flight flight = flight_of({1, 2});
+  (void)flight.apply({1, DeliveryStatus::acked, ""});
+
+  flight.remove({1});
+
+  EXPECT_FALSE(flight.contains(1));
+  EXPECT_TRUE(flight.contains(2));
+  EXPECT_FALSE(flight.apply({1, DeliveryStatus::acked, ""}));
+}
+
+TEST(Flight, IsSoundUntilARowIsRefusedOrFails) {
+  Flight flight = flight_of({1, 2});
+  (void)flight.apply({1, DeliveryStatus::acked, ""});
+  EXPECT_TRUE(flight.is_sound());
+
+  (void)flight.apply({2, DeliveryStatus::refused, "too large"});
+
+  EXPECT_FALSE(flight.is_sound());
+  flight.clear();
+  EXPECT_TRUE(flight.is_sound());
 }
 
 }  // namespace

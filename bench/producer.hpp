@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+
+#include <oncemark/mysql/pool.hpp>
+#include <oncemark/outbox/writer.hpp>
+
+#include "consumer.hpp"
+#include "workload.hpp"
+
+/// What the programs that fill our outbox have in common.
+namespace bench {
+
+inline constexpr std::size_t kWriters = 4;  // a key has one of them, so that its order is the generator's
+
+/// One message, in a transaction of its own; the header by which the judge knows it is "id".
+inline void append(oncemark::mysql::Pool& pool, const std::string& topic, const Item& item) {
+  pool.transact([&](oncemark::mysql::Transaction& tx) {
+    oncemark::outbox::append(
+        tx, {.topic = topic, .key = item.key(), .payload = item.payload(), .headers = {{"id", item.id}}, .id = item.id});
+  });
+}
+
+}  // namespace bench
