@@ -2,7 +2,9 @@
 
 #include <array>
 #include <exception>
+#include <functional>
 #include <map>
+#include <set>
 #include <utility>
 
 #include <oncemark/core/error.hpp>
@@ -58,6 +60,7 @@ struct Producer::State {
   void end_after_fatal_error();
   [[nodiscard]] rd_kafka_resp_err_t produce(const OutgoingRecord& record, std::uint64_t token);
   void ask_about(const std::string& topic);
+  void ask_about_new_topics();
   [[nodiscard]] bool nothing_in_flight() const { return !client || rd_kafka_outq_len(client.get()) == 0; }
 
   const ProducerOptions options;
@@ -66,6 +69,8 @@ struct Producer::State {
   bool ended = false;                 // by a fatal error; what was in flight is being reported
   std::vector<Delivery> own_reports;  // of records that the client itself refused
   std::map<std::string, Steady::time_point> asked_about;
+  std::set<std::string, std::less<>> topics;  // that this client was given records for
+  std::vector<std::string> not_asked_about;   // those of them
 };
 
 void Producer::State::build() {
@@ -82,6 +87,8 @@ void Producer::State::drop() noexcept {
   rd_kafka_purge(client.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
   retire(std::move(client), std::move(reports), kRetireBound);
   asked_about.clear();
+  topics.clear();
+  not_asked_about.clear();
 }
 
 // The client takes nothing more; everything in it comes back as a report (purged), and then it can go.
@@ -98,6 +105,7 @@ void Producer::State::end_after_fatal_error() {
 
 rd_kafka_resp_err_t Producer::State::produce(const OutgoingRecord& record, std::uint64_t token) {
   if (!is_topic_name(record.topic)) return RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+  if (topics.insert(record.topic).second) not_asked_about.push_back(record.topic);
   HeadersHandle headers = to_native(record.headers);
   // Bytes hands out no pointer for null and one for empty: that is how librdkafka tells them apart.
   void* payload = const_cast<char*>(record.payload.data());  // copied, never written to
@@ -119,6 +127,17 @@ void Producer::State::ask_about(const std::string& topic) {
   const TopicHandle handle(rd_kafka_topic_new(client.get(), topic.c_str(), nullptr));
   const rd_kafka_metadata_t* answer = nullptr;
   if (handle && !rd_kafka_metadata(client.get(), 0, handle.get(), &answer, 0)) rd_kafka_metadata_destroy(answer);
+}
+
+// Where no broker is connected yet, the client forgets to ask, and remembers a second later.
+void Producer::State::ask_about_new_topics() {
+  std::erase_if(not_asked_about, [&](const std::string& topic) {
+    const TopicHandle handle(rd_kafka_topic_new(client.get(), topic.c_str(), nullptr));
+    const rd_kafka_metadata_t* answer = nullptr;
+    const auto error = handle ? rd_kafka_metadata(client.get(), 0, handle.get(), &answer, 0) : rd_kafka_last_error();
+    if (!error) rd_kafka_metadata_destroy(answer);
+    return error != RD_KAFKA_RESP_ERR__TRANSPORT;
+  });
 }
 
 Producer::Producer(ProducerOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -153,6 +172,7 @@ std::vector<Delivery> Producer::deliveries(milliseconds wait) {
   if (!state.client) return result;
   const auto until = Steady::now() + wait;
   while (true) {
+    if (!state.not_asked_about.empty()) state.ask_about_new_topics();
     const auto rest = std::chrono::ceil<milliseconds>(until - Steady::now());
     const bool must_wait = result.empty() && !state.nothing_in_flight() && rest > milliseconds(0);
     rd_kafka_poll(state.client.get(), must_wait ? static_cast<int>(rest.count()) : 0);
