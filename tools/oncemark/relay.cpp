@@ -10,6 +10,7 @@
 
 #include "output.hpp"
 #include "program.hpp"
+#include "stuck.hpp"
 
 namespace oncemark::tools {
 namespace {
@@ -45,9 +46,16 @@ void report(const std::deque<Running>& relays, std::string_view text) {
   }
 }
 
-int run_relays(const Globals& globals, std::vector<std::string> names) {
+struct RunFlags {
+  std::vector<std::string> names;
+  bool remove_sent = false;
+};
+
+int run_relays(const Globals& globals, const RunFlags& flags) {
   const StopOnSignal signals;  // before any other thread
   config::Settings settings = globals.settings();
+  if (flags.remove_sent) settings.relay.sent_rows = outbox::SentRows::removed;
+  std::vector<std::string> names = flags.names;
   if (names.empty()) names.push_back(settings.relay.name);
   // Each relay borrows one connection at a time, beside the one that holds its lease.
   settings.mysql.size = std::max(settings.mysql.size, names.size() + 1);
@@ -83,12 +91,14 @@ void add_relay_verbs(CLI::App& parent, Program& program) {
                "  outbox-relay run --name main --name shipping\n"
                "\nLogs go to standard error (ONCEMARK_LOG=debug|info|warn|error). Any number of processes\n"
                "may run a relay of one name: they share its work.");
-  auto names = std::make_shared<std::vector<std::string>>();
-  run.add_option("-n,--name", *names, "whose rows to send; may be given several times")
+  auto flags = std::make_shared<RunFlags>();
+  run.add_option("-n,--name", flags->names, "whose rows to send; may be given several times")
       ->type_name("NAME")
       ->allow_extra_args(false);
+  run.add_flag("--remove-sent", flags->remove_sent, "delete rows once they are sent, instead of keeping them marked");
   run.callback(
-      [&program, names] { program.chosen = [&program, names] { return run_relays(program.globals, *names); }; });
+      [&program, flags] { program.chosen = [&program, flags] { return run_relays(program.globals, *flags); }; });
+  add_stuck_verbs(parent, program);
 }
 
 }  // namespace oncemark::tools

@@ -178,6 +178,51 @@ TEST_F(RelayTest, SaysWhatIsMissingAndWaitsForIt) {
   }
 }
 
+TEST_F(RelayTest, RemovesWhatWasSentWhenToldTo) {
+  broker_.answer_key("bad", Answer::refuse);
+  RelayOptions options = quick();
+  options.sent_rows = SentRows::removed;
+  put_numbered({"good", "bad"}, 3);
+  Relay relay(pool_, broker_, options);
+
+  EXPECT_TRUE(eventually(5s, [&] { return count("message_key = 'good'") == 0; }));
+
+  EXPECT_THAT(by_key(broker_.acked()).at("good"), ::testing::ElementsAre("1", "2", "3"));
+  EXPECT_EQ(count("message_key = 'bad'"), 3u);
+  EXPECT_TRUE(eventually(1s, [&] { return relay.counts().sent == 3; }));
+}
+
+TEST_F(RelayTest, SendsAndMarksOtherRowsWhileOneIsNotAnswered) {
+  broker_.answer_topic("lost", Answer::silence);
+  RelayOptions options = quick();
+  options.report_timeout = 10s;
+  put({{.topic = "lost", .key = "lost"}});
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return broker_.in_flight() == 1; }));
+
+  put_numbered({"good"}, 20);
+
+  EXPECT_TRUE(eventually(1s, [&] { return count("status = 'sent'") == 20; }));
+  EXPECT_EQ(broker_.in_flight(), 1u);
+}
+
+TEST_F(RelayTest, TakesEachRowOnceHoweverManyPollsFindIt) {
+  broker_.answer_all(Answer::silence);
+  RelayOptions options = quick();
+  options.batch = 10;
+  options.report_timeout = 10s;
+  put_numbered({"a", "b"}, 10);
+  Relay relay(pool_, broker_, options);
+  EXPECT_TRUE(eventually(5s, [&] { return broker_.in_flight() == 20; }));
+  put_numbered({"a", "b"}, 5, 11);
+  EXPECT_TRUE(eventually(5s, [&] { return broker_.in_flight() == 30; }));
+
+  broker_.answer_all(Answer::ack);
+
+  EXPECT_TRUE(all_sent());
+  EXPECT_EQ(broker_.handed_over_count(), 30u);
+}
+
 TEST_F(RelayTest, StopsSoonAlsoWhenNobodyAnswers) {
   broker_.answer_all(Answer::silence);
   put({{.topic = "t"}});
