@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <string>
 
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/outbox/writer.hpp>
@@ -14,10 +16,13 @@ namespace bench {
 inline constexpr std::size_t kWriters = 4;  // a key has one of them, so that its order is the generator's
 
 /// One message, in a transaction of its own; the header by which the judge knows it is "id".
-inline void append(oncemark::mysql::Pool& pool, const std::string& topic, const Item& item) {
+inline void append(oncemark::mysql::Pool& pool, const std::string& topic, const Item& item,
+                   const std::function<void()>& after_commit = {}) {
   pool.transact([&](oncemark::mysql::Transaction& tx) {
     oncemark::outbox::append(
-        tx, {.topic = topic, .key = item.key(), .payload = item.payload(), .headers = {{"id", item.id}}, .id = item.id});
+        tx,
+        {.topic = topic, .key = item.key(), .payload = item.payload(), .headers = {{"id", item.id}}, .id = item.id});
+    if (after_commit) tx.after_commit(after_commit);
   });
 }
 

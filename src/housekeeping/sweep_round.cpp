@@ -238,8 +238,7 @@ void SweepRound::sweep_outbox(const std::string& relay) {
     step = in_transaction([&, last = step](mysql::Transaction& tx) {
       OutboxStep taken{.last_id = last.last_id};
       std::vector<std::uint64_t> ids;
-      for (const mysql::Row& row :
-           tx.query(sql, age, age, relay, last.last_id, options_.batch)) {
+      for (const mysql::Row& row : tx.query(sql, age, age, relay, last.last_id, options_.batch)) {
         ++taken.seen;
         taken.last_id = row.get<std::uint64_t>(0);
         taken.is_over = !row.get<bool>(1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <oncemark/core/faults.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/observe/log.hpp>
 
@@ -239,6 +240,7 @@ void UnitOfWork::commit() {
 void UnitOfWork::run_hooks() noexcept {
   for (const auto& hook : std::exchange(tx_.hooks_, {})) {
     try {
+      ONCEMARK_FAIL_POINT("transaction.before_hook");
       hook();
     } catch (...) {
       const ErrorSummary error = summarize_current_exception();

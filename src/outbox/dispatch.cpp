@@ -114,7 +114,8 @@ bool Dispatch::find_more() {
   const milliseconds so_far = age();
   const milliseconds last = options_.report_timeout * 4 / 5;
   const bool is_held_up = so_far >= kDrainBy && flight_.open() > 0;
-  if (so_far >= last || (so_far >= kRoundTime && !is_held_up)) return so_far < std::min(last, kDrainBy) && flight_.open() > 0;
+  if (so_far >= last || (so_far >= kRoundTime && !is_held_up))
+    return so_far < std::min(last, kDrainBy) && flight_.open() > 0;
   const auto found = around_.more(flight_, is_held_up ? Flow::held_up : Flow::usual);
   if (!found) return false;
   todo_.assign(found->rbegin(), found->rend());

@@ -123,10 +123,10 @@ struct Relay::State {
   SteadyTime next_poll{};
   SteadyTime next_look{};     // within a round
   bool is_page_full = false;  // the last look found as much as it takes up
-  milliseconds interval;     // to the next poll after one that finds nothing
-  int rounds_in_vain = 0;    // in a row: outages and errors
-  std::string outage_error;  // of the rows that are set aside
-  std::optional<Loop> loop;  // last: its thread uses all of the above
+  milliseconds interval;      // to the next poll after one that finds nothing
+  int rounds_in_vain = 0;     // in a row: outages and errors
+  std::string outage_error;   // of the rows that are set aside
+  std::optional<Loop> loop;   // last: its thread uses all of the above
 };
 
 // Returns the time until there is something to do: the next poll, or the next sign of life for the lease.

@@ -128,7 +128,8 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit, std::siz
       "WHERE relay = ? AND status = 'pending'" +
           shard_condition +
           " ORDER BY id LIMIT ?) "
-          "UNION ALL (SELECT 1, id, 0 FROM outbox_message FORCE INDEX (to_send) WHERE relay = ? AND status = 'failing') "
+          "UNION ALL (SELECT 1, id, 0 FROM outbox_message FORCE INDEX (to_send) WHERE relay = ? AND status = "
+          "'failing') "
           "UNION ALL (SELECT 2, id, 1 FROM outbox_message FORCE INDEX (due) "
           "WHERE relay = ? AND due_at <= UTC_TIMESTAMP(6) ORDER BY due_at LIMIT ?)",
       params);

@@ -93,8 +93,8 @@ class Transaction {
   void release(std::string_view name);
 
   /// Calls `hook` once the commit is known to have succeeded, in order, on this thread: never before, never after a
-  /// rollback or a commit in doubt. A hook that throws is logged and the next one runs. A crash between the commit
-  /// and the hook loses it: use hooks for hints only.
+  /// rollback or a commit in doubt. A hook that throws is logged and the next one runs; LateCalls makes it again. A
+  /// crash between the commit and the hook loses it: use hooks for hints only.
   void after_commit(std::function<void()> hook);
 
   [[nodiscard]] bool is_doomed() const noexcept { return doom_ != nullptr; }

@@ -20,15 +20,17 @@ inline constexpr std::string_view kGroupsRunAgain = "oncemark_inbox_groups_run_a
 inline constexpr std::string_view kKeyConflicts = "oncemark_inbox_key_conflicts_total";         // (consumer)
 inline constexpr std::string_view kHintAsked = "oncemark_inbox_hint_asked_total";               // (consumer) messages
 inline constexpr std::string_view kHintHits = "oncemark_inbox_hint_hits_total";                 // (consumer)
-inline constexpr std::string_view kHintWrong = "oncemark_inbox_hint_wrong_total";           // (consumer) verify only
-inline constexpr std::string_view kHintWritten = "oncemark_inbox_hint_written_total";       // ()
-inline constexpr std::string_view kHintDropped = "oncemark_inbox_hint_dropped_total";       // ()
-inline constexpr std::string_view kHintErrors = "oncemark_inbox_hint_errors_total";         // (operation)
-inline constexpr std::string_view kHintAway = "oncemark_inbox_hint_away";                   // () gauge, 0 or 1
-inline constexpr std::string_view kRelaySent = "oncemark_outbox_sent_total";                // (relay)
-inline constexpr std::string_view kRelayRefused = "oncemark_outbox_refused_total";          // (relay)
-inline constexpr std::string_view kRelayDead = "oncemark_outbox_dead_total";                // (relay)
-inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";        // (table)
-inline constexpr std::string_view kResent = "oncemark_housekeeping_resent_messages_total";  // (consumer)
+inline constexpr std::string_view kHintWrong = "oncemark_inbox_hint_wrong_total";      // (consumer) verify only
+inline constexpr std::string_view kHintWritten = "oncemark_inbox_hint_written_total";  // ()
+inline constexpr std::string_view kHintDropped = "oncemark_inbox_hint_dropped_total";  // ()
+inline constexpr std::string_view kHintErrors = "oncemark_inbox_hint_errors_total";    // (operation)
+inline constexpr std::string_view kHintAway = "oncemark_inbox_hint_away";              // () gauge, 0 or 1
+inline constexpr std::string_view kRelaySent = "oncemark_outbox_sent_total";           // (relay)
+inline constexpr std::string_view kRelayRefused = "oncemark_outbox_refused_total";     // (relay)
+inline constexpr std::string_view kRelayDead = "oncemark_outbox_dead_total";           // (relay)
+inline constexpr std::string_view kLateCallFailures = "oncemark_mysql_late_call_failures_total";  // () tries that threw
+inline constexpr std::string_view kLateCallsGivenUp = "oncemark_mysql_late_calls_given_up_total";  // ()
+inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";               // (table)
+inline constexpr std::string_view kResent = "oncemark_housekeeping_resent_messages_total";         // (consumer)
 
 }  // namespace oncemark::metric
