@@ -33,11 +33,13 @@
 #include <oncemark/mysql/epoch.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/migration.hpp>
+#include <oncemark/mysql/late_calls.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 #include <oncemark/observe/metrics.hpp>
 #include <oncemark/outbox/relay.hpp>
+#include <oncemark/outbox/stuck.hpp>
 #include <oncemark/outbox/writer.hpp>
 #include <oncemark/redis/client.hpp>
 #include <oncemark/redis/errors.hpp>

@@ -93,11 +93,16 @@ Round Dispatch::run(std::vector<std::uint64_t> ids, const std::stop_token& stop)
 
 milliseconds Dispatch::age() const { return std::chrono::duration_cast<milliseconds>(steady_now() - began_); }
 
+// How long rows are handed over in one round, at most: what was handed over last has the rest of the time-out.
+milliseconds Dispatch::longest() const { return options_.report_timeout * 4 / 5; }
+
 // Until there is nothing left to do, something is not as it should be, or the round is over.
 void Dispatch::send_all(const std::stop_token& stop) {
   while (!stop.stop_requested() && flight_.is_sound()) {
     if (todo_.empty() && !reading_.valid() && !find_more()) return;
-    if ((todo_.empty() && !reading_.valid()) || flight_.size() >= kBatchesInFlight * options_.batch) {
+    const bool is_full = flight_.size() >= kBatchesInFlight * options_.batch;
+    if (is_full && age() >= longest()) return;
+    if (is_full || (todo_.empty() && !reading_.valid())) {
       wait_a_little();
       continue;
     }
@@ -112,10 +117,10 @@ void Dispatch::send_all(const std::stop_token& stop) {
 // cannot end because nobody answers for some rows goes on with the others.
 bool Dispatch::find_more() {
   const milliseconds so_far = age();
-  const milliseconds last = options_.report_timeout * 4 / 5;
   const bool is_held_up = so_far >= kDrainBy && flight_.open() > 0;
-  if (so_far >= last || (so_far >= kRoundTime && !is_held_up))
-    return so_far < std::min(last, kDrainBy) && flight_.open() > 0;
+  if (so_far >= longest() || (so_far >= kRoundTime && !is_held_up)) {
+    return so_far < std::min(longest(), kDrainBy) && flight_.open() > 0;
+  }
   const auto found = around_.more(flight_, is_held_up ? Flow::held_up : Flow::usual);
   if (!found) return false;
   todo_.assign(found->rbegin(), found->rend());

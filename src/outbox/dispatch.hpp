@@ -97,6 +97,7 @@ class Dispatch final {
   void hold_against(const OutboxRow& row, const FlightRow& answer);
   void wait_for_topic(const OutboxRow& row, const std::string& error);
   [[nodiscard]] std::chrono::milliseconds age() const;
+  [[nodiscard]] std::chrono::milliseconds longest() const;
 
   RelayRows& rows_;
   Sink& sink_;

@@ -3,12 +3,12 @@
 #include <iostream>
 
 #include <oncemark/config/values.hpp>
-#include <oncemark/mysql/migration.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/outbox/stuck.hpp>
 
 #include "confirm.hpp"
 #include "dlq.hpp"
+#include "messages.hpp"
 #include "output.hpp"
 
 namespace oncemark::tools {
