@@ -144,10 +144,11 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     const ErrorSummary error = summarize(failures.front().failure);
     if (error.is_contention) {
       worker.size.lost_race();
-    } else if (error.is_infrastructure) {
+    } else if (error.is_infrastructure || 2 * failures.size() > handled.messages.size()) {
+      // Where nearly all fail, something is down, and what is tried until that shows should be little.
       worker.size.failed();
     } else {
-      // Messages that are at fault themselves say nothing about groups, but for the time that it took.
+      // A few messages that are at fault themselves say nothing about groups, but for the time that it took.
       worker.size.succeeded(handled.messages.size(), in_handlers, took - in_handlers);
     }
     LaneItems faulty;

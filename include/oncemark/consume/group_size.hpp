@@ -11,8 +11,8 @@ namespace oncemark::consume {
 /// Shape:   starts at `min`. A group is long enough when its handlers together take `target`, or eight times what the
 ///          group pays once (its claim and its commit), whichever is more, but never over ten times `target`. Below that
 ///          a full group makes the limit grow by a quarter (at least one); half as much again halves it, and so does any
-///          failure that is not a message's own. So it follows the handlers' speed, the disk's, and the contention on
-///          the rows they touch, which no fixed number does.
+///          failure that is not a message's own, or that more than half of the group met. So it follows the handlers'
+///          speed, the disk's, and the contention on the rows they touch, which no fixed number does.
 ///          After a lost race for a lock it also grows more slowly, up to once in 64 groups: where rows are fought
 ///          for, trying a larger group again and again costs more than it can win.
 ///          It stays within `min` and `max`: with both the same it is fixed.
