@@ -351,7 +351,8 @@ TEST(RowValues, KeepTheLastRowOfAKey) {
   rows.add("a", 2);
   rows.add("b", 3);
 
-  const auto params = rows.last(1).params(0, 2);
+  const RowValues last = rows.last(1);
+  const auto params = last.params(0, 2);
 
   EXPECT_EQ(std::get<std::string_view>(params[0].value()), "a");
   EXPECT_EQ(std::get<std::int64_t>(params[3].value()), 3);
