@@ -37,7 +37,12 @@ bool Breaker::failed(std::string_view error_class, std::string_view key, SteadyT
   if (is_open_) return true;
   if (options_.keys == 0) return false;
   const std::uint64_t alike = hash(error_class);
-  add({.at = now, .error_class = alike, .key = hash(key), .has_failed = true});
+  const std::uint64_t failed = hash(key);
+  // Groups take all that waits of a key: its repeats must not push other keys out of sight.
+  std::erase_if(last_, [&](const Outcome& outcome) {
+    return outcome.has_failed && outcome.error_class == alike && outcome.key == failed;
+  });
+  add({.at = now, .error_class = alike, .key = failed, .has_failed = true});
   while (now - last_.front().at > options_.window) last_.pop_front();
   if (keys_that_failed_like(alike) < options_.keys) return false;
   open(error_class, now);

@@ -315,15 +315,8 @@ std::optional<std::string> finish_parked(mysql::Transaction& tx, std::string_vie
 std::optional<Standing> fail_head(mysql::Transaction& tx, std::string_view consumer, const Message& message,
                                   State next) {
   const auto found = lock_standing(tx, consumer, message.business_key);
-  if (!found || found->state != State::parked || found->life != message.life || found->attempt + 1 != message.attempt) {
-    return std::nullopt;
-  }
-  tx.execute(
-      "UPDATE consumed_message SET state = ?, attempt = attempt + 1, consumed_at = UTC_TIMESTAMP(6) "
-      "WHERE consumer = ? AND message_key = ?",
-      to_string(next), consumer, message.business_key);
-  return Standing{
-      .state = next, .life = found->life, .attempt = found->attempt + 1, .payload_hash = found->payload_hash};
+  if (!found) return std::nullopt;
+  return fail_once_more(tx, consumer, message, *found, State::parked, next);
 }
 
 void schedule_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,

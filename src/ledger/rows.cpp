@@ -29,6 +29,18 @@ void bind_row(std::vector<mysql::Param>& params, std::string_view consumer, cons
   params.emplace_back(message.event_time);
 }
 
+std::optional<Standing> fail_once_more(mysql::Transaction& tx, std::string_view consumer, const Message& message,
+                                       const Standing& found, State expected, State next) {
+  if (found.state != expected || found.life != message.life || found.attempt + 1 != message.attempt) {
+    return std::nullopt;
+  }
+  tx.execute(
+      "UPDATE consumed_message SET state = ?, attempt = attempt + 1, consumed_at = UTC_TIMESTAMP(6) "
+      "WHERE consumer = ? AND message_key = ?",
+      to_string(next), consumer, message.business_key);
+  return Standing{.state = next, .life = found.life, .attempt = found.attempt + 1, .payload_hash = found.payload_hash};
+}
+
 Standing read_standing(const mysql::Row& row, std::size_t first_column) {
   return {.state = parse_state(row.get<std::string>(first_column)),
           .life = row.get<std::uint32_t>(first_column + 1),

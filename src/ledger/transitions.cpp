@@ -14,15 +14,7 @@ Time database_now(mysql::Transaction& tx) { return tx.query_row("SELECT UTC_TIME
 std::optional<Standing> fail(mysql::Transaction& tx, std::string_view consumer, const Message& message, State next) {
   if (message.from_retry_topic) {
     if (const auto found = lock_standing(tx, consumer, message.business_key)) {
-      if (found->state != State::retrying || found->life != message.life || found->attempt + 1 != message.attempt) {
-        return std::nullopt;
-      }
-      tx.execute(
-          "UPDATE consumed_message SET state = ?, attempt = attempt + 1, consumed_at = UTC_TIMESTAMP(6) "
-          "WHERE consumer = ? AND message_key = ?",
-          to_string(next), consumer, message.business_key);
-      return Standing{
-          .state = next, .life = found->life, .attempt = found->attempt + 1, .payload_hash = found->payload_hash};
+      return fail_once_more(tx, consumer, message, *found, State::retrying, next);
     }
     // No row means fresh, whatever the record says: the database may have been restored.
   }

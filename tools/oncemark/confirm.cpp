@@ -44,4 +44,15 @@ void require_confirmation(const Question& question) {
   throw RefusedError("not confirmed; nothing was done");
 }
 
+int say_done(const Globals& globals, const std::string& word, const std::string& things, std::uint64_t selected,
+             std::uint64_t done) {
+  const int code = done == selected ? kDone : kPartly;
+  if (globals.json) {
+    print_json({{"event", "summary"}, {"exit_code", code}, {"selected", selected}, {"done", done}});
+  } else {
+    std::cout << word << ": " << grouped(done) << " of " << things << ".\n";
+  }
+  return code;
+}
+
 }  // namespace oncemark::tools

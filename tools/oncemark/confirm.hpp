@@ -6,6 +6,8 @@
 
 namespace oncemark::tools {
 
+struct Globals;
+
 /// What a person is asked before something is done that cannot be undone by repeating it.
 struct Question {
   std::string verb;                         // "replay"
@@ -21,5 +23,9 @@ struct Question {
 
 /// Returns when it may be done. Throws RefusedError when it may not: a wrong name, no terminal to ask on, or a no.
 void require_confirmation(const Question& question);
+
+/// The last line of what was done by hand ("Done: 3 of 4 messages."), and the program's exit code.
+[[nodiscard]] int say_done(const Globals& globals, const std::string& word, const std::string& things,
+                           std::uint64_t selected, std::uint64_t done);
 
 }  // namespace oncemark::tools

@@ -160,13 +160,7 @@ int release(const Globals& globals, const ParkedFlags& flags) {
       say(printable(sequence.order_key, 100) + " " + handled.outcome);
     }
   }
-  const int code = done == found.size() ? kDone : kPartly;
-  if (globals.json) {
-    print_json({{"event", "summary"}, {"exit_code", code}, {"selected", found.size()}, {"done", done}});
-  } else {
-    std::cout << "Released: " << grouped(done) << " of " << keys_text(found.size()) << ".\n";
-  }
-  return code;
+  return say_done(globals, "Released", keys_text(found.size()), found.size(), done);
 }
 
 void add_selection(CLI::App& verb, ParkedFlags& flags, const std::string& what_key) {

@@ -127,13 +127,7 @@ int do_to_each(const Globals& globals, const RetryFlags& flags, const Letters& l
       say(printable(message.business_key, 100) + " " + handled.outcome);
     }
   }
-  const int code = done == found.size() ? kDone : kPartly;
-  if (globals.json) {
-    print_json({{"event", "summary"}, {"exit_code", code}, {"selected", found.size()}, {"done", done}});
-  } else {
-    std::cout << "Done: " << grouped(done) << " of " << messages_text(found.size()) << ".\n";
-  }
-  return code;
+  return say_done(globals, "Done", messages_text(found.size()), found.size(), done);
 }
 
 int hasten(const Globals& globals, const RetryFlags& flags) {

@@ -122,13 +122,7 @@ int do_to_each(const Globals& globals, const StuckFlags& flags, const std::strin
           "which `oncemark retry cancel` gives up");
     }
   }
-  const int code = done == found.size() ? kDone : kPartly;
-  if (globals.json) {
-    print_json({{"event", "summary"}, {"exit_code", code}, {"selected", found.size()}, {"done", done}});
-  } else {
-    std::cout << "Done: " << grouped(done) << " of " << rows_text(found.size()) << ".\n";
-  }
-  return code;
+  return say_done(globals, "Done", rows_text(found.size()), found.size(), done);
 }
 
 int retry(const Globals& globals, const StuckFlags& flags) {

@@ -27,7 +27,7 @@ struct BreakerOptions {
 /// The flood guard: tells a dependency that is down from messages that are bad, and says when to try again.
 ///
 /// Shape:   closed: everything runs. It opens when `keys` different keys have failed with one error class among the
-///          last 2 × keys first deliveries (so at least half of everything fails, and alike: neither 1 % of bad
+///          last 2 × keys first deliveries, in which a key that failed alike several times counts once (so at least half of everything fails, and alike: neither 1 % of bad
 ///          messages nor one key that fails for ever do that), or when open() is told of an outage. While it is open
 ///          nothing runs but one probe at a time, and no failure is to be routed. A probe that succeeds closes it
 ///          and forgets what was counted. Deliveries from the retry topic are not counted: they have failed before,

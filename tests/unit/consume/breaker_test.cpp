@@ -49,6 +49,15 @@ TEST_F(BreakerTest, StaysClosedWhenAFewKeysFailOften) {
   }
 }
 
+TEST_F(BreakerTest, OpensThoughSeveralMessagesOfEachKeyFail) {
+  bool is_open = false;
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = "account-" + std::to_string(i);
+    for (int repeat = 0; repeat < 5; ++repeat) is_open = breaker_.failed("std::runtime_error", key, now_);
+  }
+  EXPECT_TRUE(is_open);
+}
+
 TEST_F(BreakerTest, StaysClosedWhenKeysFailForDifferentReasons) {
   for (int i = 0; i < 1'000; ++i) EXPECT_FALSE(another_fails("mysql." + std::to_string(1000 + i % 3 * 100)));
 }
