@@ -139,7 +139,7 @@ a_failed_start_says_why_and_leaves_nothing() {
   mkdir "$work/bin"
   printf '#!/bin/sh\necho "no mariadbd today"\nexit 1\n' >"$work/bin/mariadbd"
   chmod +x "$work/bin/mariadbd"
-  PATH=$work/bin:$PATH "$stack" up --dir "$dir" >"$work/failed.out" 2>&1 || code=$?
+  PATH=$work/bin:$PATH "$stack" up --db mariadb --dir "$dir" >"$work/failed.out" 2>&1 || code=$?
   rm -r "${work:?}/bin"
   expect_code 1 "$code" "up with a server that cannot start"
   grep -q 'mysql did not start' "$work/failed.out" || fail "it does not say which server failed"

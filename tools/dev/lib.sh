@@ -5,6 +5,7 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 kafka_pom=$repo/tools/dev/kafka-pom.xml
 kafka_version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$kafka_pom")
 kafka_home=$repo/.cache/kafka-$kafka_version
+mysql_home=$repo/.cache/mysql
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -13,6 +14,9 @@ misuse() { say "$*; see ${0##*/} --help"; exit 2; }
 # The jars are complete as soon as the directory is there (it arrives by rename); the copy of the
 # pom inside tells whether they are the ones that are asked for now.
 have_kafka() { cmp -s "$kafka_pom" "$kafka_home/pom.xml"; }
+
+# The same for MySQL: the copy of the script that made it tells. Its version is whatever Debian had on that day.
+have_mysql() { cmp -s "$repo/tools/dev/fetch_mysql" "$mysql_home/recipe"; }
 
 java_major() { # JAVA: the number that counts, 17 for 17.0.15
   local home version
