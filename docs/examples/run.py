@@ -1,4 +1,4 @@
-"""Runs place_order and shipping, as a reader of the docs would, in a schema of its own; called by ctest.
+"""Runs place_order, transactional and shipping, as a reader of the docs would, in a schema of its own; called by ctest.
 
 usage: run.py DIRECTORY_OF_EXAMPLES DIRECTORY_OF_PROGRAMS, with the environment of tools/stack
 """
@@ -53,6 +53,8 @@ def main():
         orders = [f"order-{RUN}-{number}" for number in range(3)]
         for order in orders:
             run(EXAMPLES / "place_order", order, "1 lamp, to 12 Mill Lane")
+        orders.append(f"order-{RUN}-transactional")
+        run(EXAMPLES / "transactional", orders[-1], "1 lamp, to 14 Mill Lane")
         for order in orders:
             wait_until_shipped(shipping, order)
         shipping.send_signal(signal.SIGTERM)

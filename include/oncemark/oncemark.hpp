@@ -32,8 +32,8 @@
 #include <oncemark/message/ports.hpp>
 #include <oncemark/mysql/epoch.hpp>
 #include <oncemark/mysql/errors.hpp>
-#include <oncemark/mysql/migration.hpp>
 #include <oncemark/mysql/late_calls.hpp>
+#include <oncemark/mysql/migration.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
@@ -45,4 +45,8 @@
 #include <oncemark/redis/errors.hpp>
 #include <oncemark/retry/policy.hpp>
 #include <oncemark/retry/topics.hpp>
+#include <oncemark/transactional/check_back.hpp>
+#include <oncemark/transactional/half.hpp>
+#include <oncemark/transactional/parked.hpp>
+#include <oncemark/transactional/sender.hpp>
 #include <oncemark/version.hpp>

@@ -109,10 +109,21 @@ void disarm() {
 }
 
 const std::vector<std::string>& names() {
+  // clang-format off: one a line, so that additions do not meet
   static const std::vector<std::string> sorted = {
+      "checkback.after_append",
+      "checkback.after_park",
+      "checkback.after_send",
+      "checkback.before_park",
+      "checkback.before_rollback",
       "dedup.after_claim",
       "dedup.after_commit",
       "dedup.after_handler",
+      "half.after_ack",
+      "half.after_commit",
+      "half.after_send",
+      "half.before_commit",
+      "half.before_settle",
       "hint.before_write",
       "parked.after_commit",
       "parked.after_handler",
@@ -141,6 +152,7 @@ const std::vector<std::string>& names() {
       "watchdog.after_commit",
       "watchdog.before_commit",
   };
+  // clang-format on
   return sorted;
 }
 

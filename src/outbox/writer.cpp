@@ -44,7 +44,12 @@ void check_headers(const Headers& headers) {
   check_size("headers", bytes, OutboxLimits::headers);
 }
 
-void check(const Draft& draft) {
+// A row without a business key is deduplicated by its message id.
+Bytes business_key_or_null(const std::string& key) { return key.empty() ? Bytes() : Bytes(key); }
+
+}  // namespace
+
+void check_draft(const Draft& draft) {
   check_topic(draft.topic);
   check_size("key", draft.key.size(), OutboxLimits::key);
   check_size("payload", draft.payload.size(), OutboxLimits::payload);
@@ -58,14 +63,9 @@ void check(const Draft& draft) {
   check_name("Draft::relay", draft.relay);
 }
 
-// A row without a business key is deduplicated by its message id.
-Bytes business_key_or_null(const std::string& key) { return key.empty() ? Bytes() : Bytes(key); }
-
-}  // namespace
-
 // sent_at has a value from the start, so that marking the row does not change its size (ADR 12).
 std::string append(mysql::Transaction& tx, const Draft& draft) {
-  check(draft);
+  check_draft(draft);
   const std::string id = draft.id.empty() ? MessageId::generate(SystemClock().now()).str() : draft.id;
   const Status status = draft.delay.count() > 0 ? Status::waiting : Status::pending;
   tx.execute(

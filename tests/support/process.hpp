@@ -149,10 +149,12 @@ class Process {
   std::array<std::thread, 2> readers_;
 };
 
+#ifdef ONCEMARK_PROGRAM  // of tests of programs only
 /// The program under test, by one of the names that it is called by.
 inline std::string program(const std::string& name = "oncemark") {
   return (std::filesystem::path(ONCEMARK_PROGRAM).parent_path() / name).string();
 }
+#endif
 
 /// Runs it to its end, with nothing on its input.
 inline Ended run(std::vector<std::string> arguments, std::map<std::string, std::string> environment = {}) {

@@ -37,6 +37,15 @@ inline constexpr std::string_view kFirstFailedAt = "om-first-failed-at";
 /// On a pointer, which has no payload and no foreign headers: how many bytes the payload had that is left out.
 inline constexpr std::string_view kRecordLeftOut = "om-record-left-out";
 
+// On half topics only: what the check-back of transactional messages needs to know.
+inline constexpr std::string_view kHalfTopic = "om-half-topic";
+inline constexpr std::string_view kHalfKey = "om-half-key";
+inline constexpr std::string_view kHalfOutcome = "om-half-outcome";
+inline constexpr std::string_view kHalfSince = "om-half-since";
+inline constexpr std::string_view kHalfDue = "om-half-due";
+inline constexpr std::string_view kHalfChecks = "om-half-checks";
+inline constexpr std::string_view kHalfReason = "om-half-reason";
+
 // Kafka's own names for dead letters (KIP-1191), written beside ours.
 inline constexpr std::string_view kKafkaDlqPrefix = "__dlq.errors.";
 inline constexpr std::string_view kKafkaDlqTopic = "__dlq.errors.topic";

@@ -54,6 +54,8 @@ struct FailureRow {
 /// state row's lock sees to that.
 void append_failure_row(mysql::Transaction& tx, const FailureRow& row);
 
+/// Throws PermanentError naming the field that exceeds OutboxLimits, before anything is sent anywhere.
+void check_draft(const Draft& draft);
 /// Throws PermanentError unless `name` can be a Kafka topic.
 void check_topic(const std::string& name);
 /// Throws MisuseError unless `name` can be a relay or consumer name: [A-Za-z0-9._-], 1 to 100 characters.

@@ -209,8 +209,14 @@ TEST_F(StatementTest, DoesNotRunASelectAsAnExecute) {
 
 TEST_F(StatementTest, ReadsEveryKindOfResult) {
   make_table("id INT PRIMARY KEY");
-  for (const char* sql : {"SHOW TABLES", "SHOW VARIABLES LIKE 'version'", "EXPLAIN SELECT * FROM t", "SHOW WARNINGS",
-                          "SHOW CREATE TABLE t", "CHECK TABLE t", "VALUES (1)"}) {
+  std::vector<const char*> statements{"SHOW TABLES", "SHOW VARIABLES LIKE 'version'", "EXPLAIN SELECT * FROM t",
+                                      "SHOW CREATE TABLE t"};
+  if (query("SELECT VERSION()").at(0).get<std::string>(0).find("MariaDB") != std::string::npos) {
+    statements.insert(statements.end(), {"SHOW WARNINGS", "CHECK TABLE t", "VALUES (1)"});  // MySQL prepares none of them
+  } else {
+    statements.emplace_back("VALUES ROW(1)");
+  }
+  for (const char* sql : statements) {
     EXPECT_NO_THROW((void)query(sql)) << sql;
     EXPECT_EQ(query("SELECT 3").at(0).get<int>(0), 3) << sql;
   }
