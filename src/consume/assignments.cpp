@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/mutants.hpp"
+
 namespace oncemark::consume {
 
 void Assignments::assign(const std::vector<TopicPartition>& partitions) {
@@ -105,7 +107,10 @@ std::size_t Assignments::widest() const {
 }
 
 void Assignments::take(const TopicPartition& key, AssignedPartition& partition, std::vector<Position>& out) {
-  const auto next = partition.tracker.committable();
+  auto next = partition.tracker.committable();
+  if (has_mutant("offset_before_settle") || (has_mutant("no_drain_on_revoke") && partition.is_leaving)) {
+    next = next ? std::optional(partition.tracker.last_started() + 1) : next;
+  }
   if (!next || *next == partition.committed) return;
   partition.committed = *next;
   out.push_back({key.topic, key.partition, *next});

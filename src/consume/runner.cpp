@@ -21,6 +21,7 @@
 #include "consume/lane_work.hpp"
 #include "consume/outage.hpp"
 #include "consume/parked_driver.hpp"
+#include "core/mutants.hpp"
 
 namespace oncemark::consume {
 namespace {
@@ -314,7 +315,7 @@ void Runner::Engine::revoked(const std::vector<TopicPartition>& partitions, bool
   assignments_.start_draining(partitions);
   const std::set<TopicPartition> leaving(partitions.begin(), partitions.end());
   const auto deadline = std::chrono::steady_clock::now() + options_.drain_timeout;
-  while (true) {
+  while (!has_mutant("no_drain_on_revoke")) {
     LaneItems unwanted = lanes_->take_back(
         [&](const LaneItem& item) { return leaving.contains(item.message.read_at.topic_partition()); });
     work_.abandon(unwanted);

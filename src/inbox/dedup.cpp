@@ -12,6 +12,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 
+#include "core/mutants.hpp"
 #include "core/utf8.hpp"
 #include "inbox/dedup_run.hpp"
 #include "inbox/ordered.hpp"
@@ -183,6 +184,7 @@ Handled Dedup::handle_alone(const Message& message, const Look& looked) {
   try {
     const auto claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
+      if (has_mutant("redis_before_commit")) hint_->settled(looked, group, claimed);
       const ledger::Claim& claim = claimed.front();
       if (claim.is_fresh) apply(claim.whole ? *claim.whole : message, tx, run, 0);
       tx.flush();
@@ -205,6 +207,7 @@ Handled Dedup::handle_together(Group group, const Look& looked) {
   try {
     claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
+      if (has_mutant("redis_before_commit")) hint_->settled(looked, group, claimed);
       if (batch_effect_) {
         apply_batch(group, claimed, tx, run);
       } else {
@@ -254,6 +257,7 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
   try {
     claims = store_.settle(options_.consumer, group, [&](Claims claimed, mysql::Transaction& tx) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
+      if (has_mutant("redis_before_commit")) hint_->settled(looked, group, claimed);
       std::size_t i = 0;
       std::set<std::string> failed_keys;  // what comes later of them must not overtake
       for (; i < group.size() && tried == group.size(); ++i) {

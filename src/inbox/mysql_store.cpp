@@ -7,6 +7,7 @@
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/mysql/migration.hpp>
 
+#include "core/mutants.hpp"
 #include "inbox/duplicate_share.hpp"
 #include "inbox/ordered.hpp"
 
@@ -86,7 +87,13 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
     for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
     clear_notes(unit.tx(), consumer, group, undone);
+    if (has_mutant("mark_after_handler")) {
+      for (const Message* const message : group) ledger::give_back(unit.tx(), consumer, message->business_key);
+    }
     unit.commit();
+    if (has_mutant("mark_after_handler")) {
+      pool_.transact([&](mysql::Transaction& tx) { (void)ledger::claim_group(tx, consumer, group, first); });
+    }
     const std::lock_guard lock(mutex_);
     share_->add(claims.size(), static_cast<std::size_t>(std::ranges::count(claims, false, &ledger::Claim::is_fresh)));
     return claims;

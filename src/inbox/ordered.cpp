@@ -9,6 +9,8 @@
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/message/names.hpp>
 
+#include "core/mutants.hpp"
+
 namespace oncemark::inbox {
 namespace {
 
@@ -40,12 +42,12 @@ bool is_left_out(const Message& message) {
 }  // namespace
 
 void Ordered::check_keys(mysql::Transaction& tx, Group group) const {
-  if (!is_checking()) return;
+  if (!is_checking() || has_mutant("no_parking")) return;
   refuse_parked(tx, consumer_, order_keys(group, [](std::size_t) { return true; }));
 }
 
 void Ordered::check_fresh(mysql::Transaction& tx, Group group, std::span<const ledger::Claim> claims) const {
-  if (!is_checking()) return;
+  if (!is_checking() || has_mutant("no_parking")) return;
   refuse_parked(tx, consumer_, order_keys(group, [&](std::size_t i) { return claims[i].is_fresh; }));
 }
 

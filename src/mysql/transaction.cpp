@@ -7,6 +7,7 @@
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/observe/log.hpp>
 
+#include "core/mutants.hpp"
 #include "mysql/statement_text.hpp"
 
 namespace oncemark::mysql {
@@ -215,6 +216,12 @@ void UnitOfWork::commit() {
   try {
     session_.control("COMMIT");
   } catch (const MysqlError& error) {
+    if (has_mutant("commit_unchecked")) {
+      is_open_ = false;
+      is_reusable_ = false;
+      tx_.has_ended_ = true;
+      return run_hooks();
+    }
     if (!error.breaks_connection() && error.code() != kErrorDuringCommit) {
       rollback();  // refused: nothing of it is kept
       throw;

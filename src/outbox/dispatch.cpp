@@ -12,6 +12,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 
+#include "core/mutants.hpp"
 #include "outbox/shorten.hpp"
 
 namespace oncemark::outbox {
@@ -139,6 +140,10 @@ bool Dispatch::hand_over_part(const std::stop_token& stop) {
                  .error = {},
                  .refusal = {}});
     if (!goes_alone) ++handed_over_;
+    if (!goes_alone && has_mutant("relay_mark_before_ack")) {
+      owed_since_ = owed_.empty() ? steady_now() : owed_since_;
+      owed_.push_back(row.id);
+    }
   }
   return true;
 }

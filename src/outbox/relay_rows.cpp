@@ -11,6 +11,8 @@
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/outbox/table.hpp>
 
+#include "core/mutants.hpp"
+
 namespace oncemark::outbox {
 namespace {
 
@@ -149,6 +151,10 @@ Peek RelayRows::peek(const std::vector<int>& shards, std::size_t limit, std::siz
     }
   }
   std::sort(found.pending.begin(), found.pending.end());
+  if (has_mutant("relay_by_max_id")) {
+    std::erase_if(found.pending, [&](std::uint64_t id) { return id <= highest_; });
+    if (!found.pending.empty()) highest_ = found.pending.back();
+  }
   // What is due is failing or waiting.
   const std::unordered_set<std::uint64_t> due(found.due.begin(), found.due.end());
   std::unordered_set<std::uint64_t> failing;

@@ -86,6 +86,7 @@ class RelayRows final {
   const std::string relay_;
   std::unique_ptr<mysql::Connection> connection_;
   SteadyTime used_{};
+  std::uint64_t highest_ = 0;  // with the mutant relay_by_max_id
 };
 
 }  // namespace oncemark::outbox

@@ -12,6 +12,14 @@ function(oncemark_part name)
     list(APPEND sources ${ONCEMARK_SCHEMA_SOURCE})
   endif()
   add_library(oncemark_${name} OBJECT ${sources})
+  if(ONCEMARK_MUTANTS)  # for the few files that have any, so that a build with them shares all others
+    foreach(source IN LISTS sources)
+      file(STRINGS ${source} found REGEX "core/mutants.hpp" LIMIT_COUNT 1)
+      if(found)
+        set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS ONCEMARK_MUTANTS)
+      endif()
+    endforeach()
+  endif()
   target_include_directories(oncemark_${name}
     PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
     PRIVATE ${CMAKE_SOURCE_DIR}/src)

@@ -4,6 +4,7 @@
     docs/guarantees.md   a row for every fail point, and each fail point is used in src/
     docs/tables.md       every table and column of src/schema/, with its type
     docs/wire.md         every header of message/names.hpp
+    tests/torture/mutants.py   every protection that a test build can switch off
     *.md                 links between pages and files lead somewhere
 
 usage: tools/lint/check_docs.py
@@ -44,6 +45,13 @@ def check_guarantees():
         yield f"src/core/faults.cpp: names {name}, which no code passes"
     for name in sorted(set(used) - set(names)):
         yield f"src/core/faults.cpp: does not name {name}, which the code passes"
+
+
+def check_mutants():
+    page = "tests/torture/mutants.py"
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.cpp"))
+    yield from compare(page, re.findall(r'has_mutant\("(\w+)"\)', sources),
+                       re.findall(r'^    "(\w+)": Mutant\(', read(page), re.MULTILINE), "the mutant")
 
 
 def columns_of_schema():
@@ -104,7 +112,7 @@ def check_links():
 
 
 def main():
-    problems = [*check_guarantees(), *check_tables(), *check_wire(), *check_links()]
+    problems = [*check_guarantees(), *check_mutants(), *check_tables(), *check_wire(), *check_links()]
     print("\n".join(problems) if problems else "check_docs: the pages name what the code has")
     return 1 if problems else 0
 
