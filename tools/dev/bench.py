@@ -11,6 +11,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,8 +22,9 @@ MEBIBYTE = 1 << 20
 WORKLOADS = {
     "w1": (50_000, "10 % copies; one UPDATE and one INSERT a message"),
     "w2": (50_000, "the relay over rows that wait in the outbox; --delete removes what was sent"),
-    "w3": (50_000, "the same with 95 % copies"),
-    "w4": (10_000, "the same with 10 % failing twice and 1 % always; delays 1 s and 2 s"),
+    "w2live": (10_000, "rows at 500 a second, each commit nudging the relay; from the commit to a consumer"),
+    "w3": (50_000, "w1 with 95 % copies"),
+    "w4": (10_000, "w1 with 10 % failing twice and 1 % always; delays 1 s and 2 s"),
     "limit": (50_000, "w1 beside the raw limit: the same SQL in the same groups without Kafka and library"),
     "backlog": (1_000_000, "w1 with a long backlog, for the peak memory"),
     "w5": (200_000, "w1 over a marks table of 1, 5 and 20 million rows (--marks)"),
@@ -56,7 +58,7 @@ def arguments(words):
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
     parser.add_argument("--deferred", action="store_true", help="one call a message, whose writes are sent together")
     parser.add_argument("--ordered", action="store_true", help="w4: retries keep the order of a key")
-    parser.add_argument("--delete", action="store_true", help="w2: rows are removed once they are sent")
+    parser.add_argument("--delete", action="store_true", help="w2, w2live: rows are removed once they are sent")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -76,11 +78,11 @@ def arguments(words):
         parser.error("--marks must rise: rows are added, never removed")
     if options.batch and options.deferred:
         parser.error("--batch and --deferred exclude each other")
-    if (options.batch or options.deferred) and options.workload in ("w2", "w6", "lateness", "group-commit"):
+    if (options.batch or options.deferred) and options.workload in ("w2", "w2live", "w6", "lateness", "group-commit"):
         parser.error(f"{options.workload} has no such handler")
     if options.ordered and options.workload != "w4":
         parser.error("only w4 has retries to keep in order")
-    if options.delete and options.workload != "w2":
+    if options.delete and not options.workload.startswith("w2"):
         parser.error(f"{options.workload} deletes nothing")
     if options.net and options.workload == "group-commit":
         parser.error("group-commit does not go through the link")
@@ -99,7 +101,7 @@ N                           how many messages
 --batch                     the batch handler (all fresh messages of a transaction at once)
 --deferred                  one call a message, whose writes are sent together
 --ordered                   w4: retries keep the order of a key, and dead messages let it go on
---delete                    w2: rows are removed once they are sent
+--delete                    w2, w2live: rows are removed once they are sent
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -182,13 +184,14 @@ class Bench:
                                        text=True)
         return {name: int(value) for name, value in (line.split("\t") for line in rows.splitlines())}
 
-    def measured(self, program, words, run):
-        """Runs a program; its last line of output, and what it and the servers used meanwhile."""
+    def measured(self, program, words, run, beside=None):
+        """Runs a program, and something beside it; its last line of output, and what it and the servers used meanwhile."""
         address = self.through_link() if self.options.net else {}
         before, kafka, mysql = self.status(), self.kafka.cpu(), self.mysql.cpu()
         process = subprocess.Popen([*TETHER, self.options.build / program, *words],
                                    env={**self.environment, **run, **address}, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, text=True)
+        more = beside(process) if beside else {}
         output = process.stdout.read().strip().splitlines()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -199,7 +202,7 @@ class Bench:
         n = int(run["PEERS_N"])
         # What the client waits an answer for; Questions leaves out the preparing, resetting and pinging. One is ours.
         trips = sum(used[name] for name in ("Questions", "Com_stmt_prepare", "Com_stmt_reset", "Com_admin_commands")) - 1
-        line = json.loads(output[-1])
+        line = {**json.loads(output[-1]), **more}
         line.update(cpu_s=round(usage.ru_utime + usage.ru_stime, 2), rss_mb=round(usage.ru_maxrss * 1024 / MEBIBYTE, 1),
                     db_cpu_s=round(self.mysql.cpu() - mysql, 2), kafka_cpu_s=round(self.kafka.cpu() - kafka, 2),
                     round_trips=trips, round_trips_per_message=round(trips / n, 3), commits=used["Com_commit"],
@@ -213,7 +216,7 @@ class Bench:
 
     def words(self, workload):
         options = self.options
-        if workload == "w2":
+        if workload.startswith("w2"):
             return [workload, *(["--delete"] if options.delete else [])]
         return [workload, "--workers", str(options.workers), "--group", options.group,
                 *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else []),
@@ -221,13 +224,13 @@ class Bench:
 
     def described(self, workload, n):
         options = self.options
-        if workload == "w2":
+        if workload.startswith("w2"):
             return {"workload": workload, "n": n, "sent_rows": "removed" if options.delete else "kept", "net": options.net}
         return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
                 "workers": options.workers, "group": options.group, "net": options.net,
                 **({"ordered": True} if options.ordered else {})}
 
-    def round(self, workload, n, program="bench_end_to_end", has_topic=True, **more):
+    def round(self, workload, n, program="bench_end_to_end", has_topic=True, beside=None, **more):
         """One run of one program from a fresh start, judged. `more` is environment."""
         self.runs += 1
         twice, always = SHARES.get(workload, (0, 0))
@@ -238,12 +241,13 @@ class Bench:
         self.load(run, "tables")
         if workload != "w5":
             self.load(run, "schema")
-        if workload == "w2":
+        if workload.startswith("w2"):
             self.load(run, "empty-topic")
-            self.load(run, "outbox")
+            if workload == "w2":
+                self.load(run, "outbox")
         elif has_topic:
             self.load(run, "topic")
-        line = self.measured(program, self.words(workload), run)
+        line = self.measured(program, self.words(workload), run, beside and (lambda process: beside(process, run)))
         line.update(json.loads(self.tool("bench_verify", run)))
         self.all_right &= line["ok"]
         return line
@@ -264,6 +268,23 @@ class Bench:
         lines = []
         for _ in range(self.options.rounds):
             lines.append({**self.described(workload, self.options.n), **self.round(workload, self.options.n, program)})
+            self.print(lines[-1])
+        if len(lines) > 1:
+            self.print(self.summary(lines))
+
+    def w2live(self):
+        """The program writes its rows when a consumer watches, and ends when that one has seen them."""
+        options, lines = self.options, []
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory() as state:
+                def watch(process, run):
+                    if process.stdout.readline().strip() != "READY":
+                        raise Failed("bench_relay did not start")
+                    seen = json.loads(self.tool("bench_live", run))
+                    Path(state, "stop").touch()
+                    return seen
+                line = self.round("w2live", options.n, "bench_relay", beside=watch, PEERS_STATE=state)
+            lines.append({**self.described("w2live", options.n), **line})
             self.print(lines[-1])
         if len(lines) > 1:
             self.print(self.summary(lines))
