@@ -56,6 +56,8 @@ void define(CLI::App& app, const std::string& name, Program& program) {
                "  oncemark sweep run");
     add_dlq_verbs(add_family(app, "dlq", "dead letters: look at them, and replay them (also: dlq-replay)"), program);
     add_relay_verbs(add_family(app, "relay", "carries outbox rows to Kafka (also: outbox-relay)"), program);
+    add_half_verbs(add_family(app, "half", "transactional messages: run the check-back, settle what it cannot"),
+                   program);
     add_parked_verbs(
         add_family(app, "parked", "keys that wait in order behind a failed message: see them, release them"), program);
     add_partitions_verbs(add_family(app, "partitions", "consumed_message by day, for a purge that costs nothing"),

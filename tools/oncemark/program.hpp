@@ -62,6 +62,7 @@ CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string&
                    const std::string& examples);
 
 void add_dlq_verbs(CLI::App& parent, Program& program);
+void add_half_verbs(CLI::App& parent, Program& program);
 void add_parked_verbs(CLI::App& parent, Program& program);
 void add_partitions_verbs(CLI::App& parent, Program& program);
 void add_relay_verbs(CLI::App& parent, Program& program);
