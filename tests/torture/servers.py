@@ -48,7 +48,11 @@ class Servers:
     def listen_for_the_proxy(self):
         """A listener of its own for the workload: brokers tell their clients where to connect, and that is the proxy."""
         path = os.path.join(self.directory, "kafka.properties")
-        text = re.sub(r",PROXIED:[^,\s]+", "", open(path, encoding="utf-8").read())
+        text = open(path, encoding="utf-8").read()
+        known = re.findall(r"PROXIED://127\.0\.0\.1:(\d+)", text)
+        if known:  # from an earlier run on the same servers
+            self.ports["kafka-listener"], self.ports["kafka"] = map(int, known)
+            return
         text = re.sub(r"(?m)^(listeners=.*)$", rf"\1,PROXIED://127.0.0.1:{self.ports['kafka-listener']}", text)
         text = re.sub(r"(?m)^(advertised\.listeners=.*)$", rf"\1,PROXIED://127.0.0.1:{self.ports['kafka']}", text)
         text = re.sub(r"(?m)^(listener\.security\.protocol\.map=.*)$", r"\1,PROXIED:PLAINTEXT", text)
