@@ -38,6 +38,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 #include <oncemark/observe/metrics.hpp>
+#include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
 #include <oncemark/outbox/stuck.hpp>
 #include <oncemark/outbox/writer.hpp>

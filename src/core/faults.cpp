@@ -119,6 +119,7 @@ const std::vector<std::string>& names() {
       "dedup.after_claim",
       "dedup.after_commit",
       "dedup.after_handler",
+      "direct.after_ack",
       "half.after_ack",
       "half.after_commit",
       "half.after_send",

@@ -1,7 +1,8 @@
 // A relay as a process of its own, to be killed and paused by tests. Its sink appends a line per record to a file,
 // which stands for the topic.
 //
-// usage: relay_worker SCHEMA FILE; the database comes from the environment that tools/stack exports.
+// usage: relay_worker SCHEMA FILE [ROWS]; with ROWS it appends so many rows without a key, which it sends directly, and is
+// no relay. The database comes from the environment that tools/stack exports.
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
 
 #include "support/stack.hpp"
@@ -29,7 +31,7 @@ class FileSink final : public om::Sink {
   ~FileSink() override { ::close(file_); }
 
   om::Sent send(const om::OutgoingRecord& record, std::uint64_t token) override {
-    const std::string line = record.key.str() + ' ' + record.payload.str() + '\n';
+    const std::string line = (record.key.is_null() ? "-" : record.key.str()) + ' ' + record.payload.str() + '\n';
     if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::abort();
     reports_.push_back({token, om::DeliveryStatus::acked, {}});
     return om::Sent::accepted;
@@ -42,17 +44,28 @@ class FileSink final : public om::Sink {
   std::vector<om::Delivery> reports_;
 };
 
+void send_directly(om::mysql::Pool& pool, om::Sink& sink, int rows) {
+  om::outbox::DirectSend direct(pool, sink, {.grace = 500ms});
+  for (int i = 1; i <= rows; ++i) {
+    pool.transact([&](om::mysql::Transaction& tx) { direct.append(tx, {.topic = "t", .payload = std::to_string(i)}); });
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: relay_worker SCHEMA FILE\n";
+  if (argc != 3 && argc != 4) {
+    std::cerr << "usage: relay_worker SCHEMA FILE [ROWS]\n";
     return 2;
   }
   om::mysql::PoolOptions options = om::testing::Stack::mysql();
   options.schema = argv[1];
   om::mysql::Pool pool(options);
   FileSink sink(argv[2]);
+  if (argc == 4) {
+    send_directly(pool, sink, std::stoi(argv[3]));
+    return 0;
+  }
   om::outbox::Relay relay(pool, sink, {.batch = 50, .poll_interval = 5ms, .max_poll_interval = 20ms});
   for (;;) ::pause();
 }

@@ -31,6 +31,7 @@ inline constexpr std::string_view kRelayDead = "oncemark_outbox_dead_total";    
 inline constexpr std::string_view kHalves = "oncemark_transactional_halves_total";      // (sender) acked half messages
 inline constexpr std::string_view kHalfChecks = "oncemark_transactional_checks_total";  // (sender, finding)
 inline constexpr std::string_view kHalfParked = "oncemark_transactional_parked_total";  // (sender) left to a person
+inline constexpr std::string_view kDirectSent = "oncemark_outbox_direct_sent_total";    // (relay)
 inline constexpr std::string_view kLateCallFailures = "oncemark_mysql_late_call_failures_total";  // () tries that threw
 inline constexpr std::string_view kLateCallsGivenUp = "oncemark_mysql_late_calls_given_up_total";  // ()
 inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";               // (table)

@@ -14,7 +14,7 @@
 
 namespace oncemark::outbox {
 RelayProcess::RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic,
-                           const std::string& fault) {
+                           const std::string& fault, int direct_rows) {
   // Before the fork: between fork and exec nothing may allocate.
   std::vector<std::string> variables;
   for (char** variable = ::environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
@@ -23,6 +23,7 @@ RelayProcess::RelayProcess(const testing::TempSchema& schema, const std::filesys
   for (std::string& variable : variables) environment.push_back(variable.data());
   environment.push_back(nullptr);
   std::vector<std::string> words{ONCEMARK_RELAY_WORKER, schema.name(), topic.string()};
+  if (direct_rows > 0) words.push_back(std::to_string(direct_rows));
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

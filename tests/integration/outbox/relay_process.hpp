@@ -17,8 +17,9 @@ namespace oncemark::outbox {
 /// Errors:  std::system_error when no process can be made.
 class RelayProcess final {
  public:
-  /// `fault`: as in ONCEMARK_FAULT, may be empty.
-  RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic, const std::string& fault = "");
+  /// `fault`: as in ONCEMARK_FAULT, may be empty. With `direct_rows` it sends so many rows directly, and is no relay.
+  RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic, const std::string& fault = "",
+               int direct_rows = 0);
   /// Kills it, if it still runs.
   ~RelayProcess();
   RelayProcess(const RelayProcess&) = delete;
