@@ -2,6 +2,7 @@
 import collections
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -37,9 +38,11 @@ WEIGHTS = {
 }
 
 
-def schedule(seed, seconds, slots, consumers, only=None):
-    """Fault after fault; the same seed, the same schedule. `slots` is name -> role."""
+def schedule(seed, seconds, slots, consumers, only=None, aim=""):
+    """Fault after fault; the same seed, the same schedule. `slots` is name -> role; targets match `aim`."""
     dice = random.Random(seed)
+    names, links, consumers = ([name for name in sorted(every) if re.search(aim, name)] or sorted(every)
+                               for every in (slots, LINKS, consumers))
     kinds = [kind for kind in WEIGHTS if (only is None or kind in only)]
     weights = [WEIGHTS[kind] for kind in kinds]
     made, at = [], 3.0
@@ -48,7 +51,7 @@ def schedule(seed, seconds, slots, consumers, only=None):
         target, number, text = "", 0, ""
         length = dice.uniform(0.5, 4)
         if what in ("kill", "stop", "end", "fail-point", "skew"):
-            target = dice.choice(sorted(slots))
+            target = dice.choice(names)
             length = dice.choice((0.7, 2, 4, 7)) if what == "stop" else length
             if what == "fail-point":
                 points = points_of(target, slots[target])
@@ -60,12 +63,12 @@ def schedule(seed, seconds, slots, consumers, only=None):
             elif what == "skew":
                 text = f"{dice.choice((-1200, -90, 90, 1200)):+d}s"
         elif what in ("cut", "refuse", "hang", "halfopen", "delay", "throttle"):
-            target = dice.choice(LINKS)
+            target = dice.choice(links)
             number = dice.choice((5, 30, 150)) if what == "delay" else dice.choice((20_000, 200_000))
         elif what in ("lose-answer", "lose-request"):
-            target, number = dice.choice([link for link in LINKS if link.startswith("mysql")]), dice.randint(1, 4)
+            target, number = dice.choice([link for link in links if link.startswith("mysql")] or ["mysql-relay"]), dice.randint(1, 4)
         elif what in ("replay", "unwritable-letters", "storm"):
-            target = dice.choice(sorted(consumers))
+            target = dice.choice(consumers)
             if what == "replay" and dice.random() < 0.5:
                 name = dice.choice(sorted(FAIL_POINTS["replay"]))
                 text = f"{name}:kill@{dice.randint(1, FAIL_POINTS['replay'][name])}"

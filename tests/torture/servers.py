@@ -26,10 +26,15 @@ class Servers:
         mysql_port = os.environ["ONCEMARK_MYSQL__URL"].rsplit(":", 1)[1]
         targets = {name: mysql_port for name in LINKS if name.startswith("mysql")}
         targets |= {"kafka": self.ports["kafka-listener"], "redis": os.environ["ONCEMARK_REDIS__URL"].rsplit(":", 1)[1]}
-        self.proxy = subprocess.Popen([proxy, *(f"{name}={self.ports[name]}:{targets[name]}" for name in LINKS)],
-                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.proxy_lock = threading.Lock()
-        if self.proxy.stdout.readline() != "ready\n":
+        for _ in range(10):  # the port of an earlier run may take a moment to be free
+            self.proxy = subprocess.Popen([proxy, *(f"{name}={self.ports[name]}:{targets[name]}" for name in LINKS)],
+                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            if self.proxy.stdout.readline() == "ready\n":
+                break
+            self.proxy.wait()
+            time.sleep(1)
+        else:
             raise RuntimeError("the proxy did not start")
         self.make_account()
 

@@ -99,8 +99,10 @@ class Run:
         """The violations; empty when all is well."""
         for slot in self.slots.values():
             slot.start()
-        only = MUTANTS[self.mutant].faults if self.mutant else set(WEIGHTS) - set(self.options.without)
-        faults = schedule(self.seed, self.seconds, {name: slot.role for name, slot in self.slots.items()}, CONSUMERS, only)
+        mutant = MUTANTS.get(self.mutant)
+        only = mutant.faults if mutant else set(WEIGHTS) - set(self.options.without)
+        faults = schedule(self.seed, self.seconds, {name: slot.role for name, slot in self.slots.items()}, CONSUMERS, only,
+                          mutant.aim if mutant else "")
         hands = Hands(self.servers, self.slots, self.names, self.topics, self.slot,
                       self.options.build + "/tools/dlq-replay", self.log, self.counts)
         started = time.monotonic()
