@@ -87,12 +87,15 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
     for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
     clear_notes(unit.tx(), consumer, group, undone);
-    if (has_mutant("mark_after_handler")) {
-      for (const Message* const message : group) ledger::give_back(unit.tx(), consumer, message->business_key);
+    std::vector<const Message*> unmarked;
+    for (std::size_t i = 0; has_mutant("mark_after_handler") && i < group.size(); ++i) {
+      if (!claims[i].is_new_row || std::ranges::find(undone, i) != undone.end()) continue;
+      ledger::give_back(unit.tx(), consumer, group[i]->business_key);
+      unmarked.push_back(group[i]);
     }
     unit.commit();
-    if (has_mutant("mark_after_handler")) {
-      pool_.transact([&](mysql::Transaction& tx) { (void)ledger::claim_group(tx, consumer, group, first); });
+    if (!unmarked.empty()) {
+      pool_.transact([&](mysql::Transaction& tx) { (void)ledger::claim_group(tx, consumer, unmarked, first); });
     }
     const std::lock_guard lock(mutex_);
     share_->add(claims.size(), static_cast<std::size_t>(std::ranges::count(claims, false, &ledger::Claim::is_fresh)));
