@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kPolled = 20;       // heads looked at a time
+constexpr std::size_t kMaxAtOnce = 8;     // heads taken in one transaction
 constexpr std::size_t kMaxGroup = 32;     // messages of a sequence in one transaction
 constexpr milliseconds kGroupTarget{20};  // a transaction that is longer makes the next one smaller
 constexpr milliseconds kSlice{200};       // then other heads have their turn
@@ -123,9 +124,14 @@ milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
   std::minstd_rand random(static_cast<std::minstd_rand::result_type>(random_token()));
   std::ranges::shuffle(heads, random);
   bool has_driven = false;
-  for (const Sequences::Due& head : heads) {
+  for (std::span<const Sequences::Due> rest = heads; !rest.empty();) {
     if (stop.stop_requested() || ties_.is_held()) break;
-    has_driven |= drive(head, stop);
+    // One that processes may have died of is taken alone: a try must not count against its neighbours.
+    const auto suspect = std::ranges::find_if(rest, [](const Sequences::Due& head) { return head.tries > 0; });
+    const auto sound = static_cast<std::size_t>(suspect - rest.begin());
+    const auto taking = rest.first(std::clamp<std::size_t>(std::min(at_once_, sound), 1, rest.size()));
+    has_driven |= drive(taking, stop);
+    rest = rest.subspan(taking.size());
   }
   return has_driven ? milliseconds(0) : std::min(kOthersHaveThem, until_next);
 }
@@ -158,16 +164,32 @@ bool ParkedDriver::count() {
   return false;
 }
 
-/// False: somebody else has it.
-bool ParkedDriver::drive(const Sequences::Due& head, const std::stop_token& stop) {
-  auto taken = sequences_.take(head);
-  if (!taken) return false;
-  if (taken->tries >= kTriesCrashLoop) {
-    bury_crash_loop(*taken);
-  } else {
-    run(*taken, stop);
+/// False: somebody else has them.
+bool ParkedDriver::drive(std::span<const Sequences::Due> heads, const std::stop_token& stop) {
+  const SteadyTime begin = steady_clock::now();
+  std::vector<Sequences::Taken> taken = sequences_.take(heads);
+  std::exception_ptr failure;
+  for (Sequences::Taken& head : taken) {
+    if (failure || stop.stop_requested() || ties_.is_held()) {
+      unreturned_.push_back({.taken = head, .due = steady_clock::now()});
+      continue;
+    }
+    try {
+      if (head.tries >= kTriesCrashLoop) {
+        bury_crash_loop(head);
+      } else {
+        run(head, stop);
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
-  return true;
+  route_failed();
+  if (failure) std::rethrow_exception(failure);
+  give_back_again();
+  const bool is_quick = steady_clock::now() - begin <= kGroupTarget;
+  at_once_ = is_quick ? std::min(2 * at_once_, kMaxAtOnce) : std::max<std::size_t>(1, at_once_ / 2);
+  return !taken.empty();
 }
 
 void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
@@ -257,41 +279,57 @@ void ParkedDriver::head_failed(const Sequences::Taken& taken, const Message& hea
     give_back(taken, options_.in_place.cap);
     return;
   }
-  try {
-    route(taken, head, error);
-  } catch (...) {
-    // Nothing was recorded, or it is not known: it is due again, and its row tells.
-    give_back(taken, delay_after(options_.in_place, ++trouble.tries, random_token()));
-    throw;
-  }
+  failed_.push_back({.taken = taken, .head = head, .error = error});
 }
 
-void ParkedDriver::route(const Sequences::Taken& taken, const Message& head, const ErrorSummary& error) {
-  Trouble& trouble = troubles_[head.business_key];
-  const Routed end = failures_.route({.message = head,
-                                      .consumer = consumer_,
-                                      .group = group_,
-                                      .stage = Stage::handler,
-                                      .error = error,
-                                      .tried_here = trouble.tried_here,
-                                      .sequence = taken.order_key});
-  if (end == Routed::again) {
-    give_back(taken, delay_after(options_.in_place, ++trouble.tried_here, random_token()));
-    return;
+/// All heads in hand that have failed.
+void ParkedDriver::route_failed() {
+  std::vector<Failed> failed;
+  failed.swap(failed_);
+  if (failed.empty()) return;
+  std::vector<Failure> failures;
+  for (const Failed& one : failed) {
+    failures.push_back({.message = one.head,
+                        .consumer = consumer_,
+                        .group = group_,
+                        .stage = Stage::handler,
+                        .error = one.error,
+                        .tried_here = troubles_[one.head.business_key].tried_here,
+                        .sequence = one.taken.order_key});
   }
-  work_.count_head(end);
-  troubles_.erase(head.business_key);
+  const std::vector<Route> routes = failures_.route_all(failures);
+  std::exception_ptr failure;
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const Sequences::Taken& taken = failed[i].taken;
+    Trouble& trouble = troubles_[failed[i].head.business_key];
+    if (routes[i].failure) {
+      // Nothing was recorded, or it is not known: it is due again, and its row tells.
+      failure = routes[i].failure;
+      unreturned_.push_back(
+          {.taken = taken,
+           .due = steady_clock::now() + delay_after(options_.in_place, ++trouble.tries, random_token())});
+    } else if (routes[i].routed == Routed::again) {
+      give_back(taken, delay_after(options_.in_place, ++trouble.tried_here, random_token()));
+    } else {
+      work_.count_head(routes[i].routed);
+      troubles_.erase(failed[i].head.business_key);
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 /// It was taken three times, the last time with nothing beside it, and each time the process ended.
 void ParkedDriver::bury_crash_loop(const Sequences::Taken& taken) {
-  const auto head = sequences_.look_at_head(taken);
+  auto head = sequences_.look_at_head(taken);
   if (!head) return;
-  route(taken, *head,
-        {.error_class = "crash_loop",
-         .text = "the process ended " + std::to_string(taken.tries - 1) +
-                 " times in a row with this message in hand, the last time with nothing else; it was not handled again",
-         .kind = ErrorKind::permanent});
+  failed_.push_back(
+      {.taken = taken,
+       .head = std::move(*head),
+       .error = {.error_class = "crash_loop",
+                 .text = "the process ended " + std::to_string(taken.tries - 1) +
+                         " times in a row with this message in hand, the last time with nothing else; it was not "
+                         "handled again",
+                 .kind = ErrorKind::permanent}});
 }
 
 }  // namespace oncemark::consume

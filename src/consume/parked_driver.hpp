@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
@@ -27,7 +28,8 @@ namespace oncemark::consume {
 ///
 /// Shape:   every instance has some, whatever partitions it owns. It takes a head, runs it alone, and goes on along the
 ///          sequence in groups that grow, until the sequence is over, a message fails, or other heads have waited long
-///          enough. It stands still while the lanes are held, and runs the handler beside them.
+///          enough. Heads whose handlers are quick are taken several at a time, and those that fail are routed
+///          together, so that they share commits. It stands still while the lanes are held, and runs the handler beside them.
 ///          Where no order is kept it only works off what an earlier configuration has left, and costs one look at each
 ///          assignment.
 /// Threads: one of its own; the members from the runner's.
@@ -63,6 +65,13 @@ class ParkedDriver final {
     int tried_here = 0;
   };
 
+  /// A head that failed, and is not routed yet.
+  struct Failed {
+    Sequences::Taken taken = {};
+    Message head = {};
+    ErrorSummary error = {};
+  };
+
   /// A head that could not be given back yet.
   struct Unreturned {
     Sequences::Taken taken = {};
@@ -73,13 +82,13 @@ class ParkedDriver final {
   [[nodiscard]] std::chrono::milliseconds work_off(const std::stop_token& stop);
   /// False: everything is worked off, and no order is kept any more.
   [[nodiscard]] bool count();
-  [[nodiscard]] bool drive(const Sequences::Due& head, const std::stop_token& stop);
+  [[nodiscard]] bool drive(std::span<const Sequences::Due> heads, const std::stop_token& stop);
   void run(Sequences::Taken& taken, const std::stop_token& stop);
   void give_back(const Sequences::Taken& taken, std::chrono::milliseconds delay);
   void give_back_again();
   void note_done(const Sequences::Drained& drained);
   void head_failed(const Sequences::Taken& taken, const Message& head, const Settled& cause);
-  void route(const Sequences::Taken& taken, const Message& head, const ErrorSummary& error);
+  void route_failed();
   void bury_crash_loop(const Sequences::Taken& taken);
 
   Sequences& sequences_;
@@ -94,7 +103,9 @@ class ParkedDriver final {
 
   // Of the driver's thread.
   std::unordered_map<std::string, Trouble> troubles_;  // by message key
+  std::vector<Failed> failed_;
   std::vector<Unreturned> unreturned_;
+  std::size_t at_once_ = 1;  // heads taken in one transaction
   SteadyTime counted_at_{};
   std::uint64_t stopped_ = 0;  // keys, when they were counted last
   int failures_in_a_row_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <numeric>
 #include <thread>
 
 #include <oncemark/core/faults.hpp>
@@ -63,6 +64,7 @@ class Routing {
   Routing(const RouterOptions& options, const Case& routed, std::optional<Time> now = std::nullopt)
       : options_(options), case_(routed), known_now_(now) {}
 
+  /// All but what is done to the key's sequence.
   Routed run(mysql::Transaction& tx) {
     const Failure& failure = case_.failure;
     const Message& message = case_.message;
@@ -80,7 +82,7 @@ class Routing {
                  .stage = std::string(to_string(failure.stage))};
     now_ = known_now_ ? *known_now_ : ledger::database_now(tx);
     if (next_state() == ledger::State::parked) {
-      park(tx, case_.joins ? now_ : now_ + case_.decision.delay);
+      last_step_ = LastStep::park;
       return Routed::parked;
     }
     switch (case_.decision.action) {
@@ -89,7 +91,7 @@ class Routing {
         return Routed::retrying;
       case retry::Action::discard:
         audit_discard(tx, give_up(tx, LetterState::discarded));
-        let_key_go_on(tx);
+        last_step_ = LastStep::let_key_go_on;
         return Routed::discarded;
       case retry::Action::dead_letter:
       case retry::Action::retry_here:  // needs no transaction
@@ -103,15 +105,27 @@ class Routing {
              .topic = letter.dlq_topic,
              .headers = dead_letter_headers(this->message(), envelope_,
                                             options_.spring_headers ? Families::kafka_and_spring : Families::kafka)});
-    if (options_.retries.on_dead == retry::OnDead::stop_key) {
-      stop_key(tx);
-    } else {
-      let_key_go_on(tx);
-    }
+    last_step_ = options_.retries.on_dead == retry::OnDead::stop_key ? LastStep::stop_key : LastStep::let_key_go_on;
     return Routed::dead;
   }
 
+  /// After run(), of this case and of all others in the transaction: whoever holds a sequence waits for nothing else.
+  void end(mysql::Transaction& tx) {
+    switch (last_step_) {
+      case LastStep::none:
+        return;
+      case LastStep::park:
+        return park(tx, case_.joins ? now_ : now_ + case_.decision.delay);
+      case LastStep::stop_key:
+        return stop_key(tx);
+      case LastStep::let_key_go_on:
+        return let_key_go_on(tx);
+    }
+  }
+
  private:
+  enum class LastStep { none, park, stop_key, let_key_go_on };
+
   [[nodiscard]] ledger::State next_state() const {
     if (case_.joins) return ledger::State::parked;
     if (case_.decision.action == retry::Action::retry_later) {
@@ -142,8 +156,6 @@ class Routing {
             .error = {.error_class = envelope_.error_class, .text = envelope_.error_text},
             .now = now_};
   }
-
-  // The sequence of the key comes last, so that whoever holds it waits for nothing else.
 
   void park(mysql::Transaction& tx, Time due) {
     if (case_.place == Place::head) {
@@ -207,6 +219,7 @@ class Routing {
   Envelope envelope_;
   std::optional<Time> known_now_;
   Time now_{};
+  LastStep last_step_ = LastStep::none;
 };
 
 /// In one transaction of its own. A transaction that found another's settlement writes nothing; committing it is as
@@ -215,7 +228,10 @@ Routed route_once(mysql::Pool& pool, const RouterOptions& options, const Case& r
   Routed end = Routed::settled;
   try {
     end = pool.transact([&](mysql::Transaction& tx) {
-      const Routed result = Routing(options, routed).run(tx);
+      Routing routing(options, routed);
+      const Routed result = routing.run(tx);
+      routing.end(tx);
+      tx.flush();
       ONCEMARK_FAIL_POINT("router.before_commit");
       return result;
     });
@@ -390,26 +406,39 @@ std::vector<consume::Route> Router::route_all(std::span<const Failure> failures)
 std::optional<std::vector<consume::Route>> Router::route_together(std::span<const Failure> failures) {
   std::vector<consume::Route> routes(failures.size(), {.routed = Routed::again});
   std::vector<retry::Decision> decisions;
-  std::vector<std::size_t> order;
+  std::vector<Case> cases;  // of those that need a transaction
+  std::vector<std::size_t> places;
   try {
     for (const Failure& failure : failures) {
       if (failure.stage == consume::Stage::key) return std::nullopt;
-      // Locks of sequences come last in a transaction: with several of them they would not.
-      if (place_of(failure, options_.retries) != Place::free) return std::nullopt;
       decisions.push_back(decide(failure));
-      if (decisions.back().action != retry::Action::retry_here) order.push_back(decisions.size() - 1);
+      if (decisions.back().action == retry::Action::retry_here) continue;
+      const Place place = place_of(failure, options_.retries);
+      cases.push_back({.failure = failure,
+                       .message = failure.message,
+                       .error = failure.error,
+                       .decision = decisions.back(),
+                       .place = place,
+                       .order_key = order_key_of(failure, place)});
+      places.push_back(decisions.size() - 1);
     }
     // Key order is lock order.
-    std::ranges::sort(order, {}, [&](std::size_t i) -> const std::string& { return failures[i].message.business_key; });
+    const auto sorted_by = [&](auto key) {
+      std::vector<std::size_t> order(cases.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::ranges::stable_sort(order, {}, key);
+      return order;
+    };
+    const auto by_state_row =
+        sorted_by([&](std::size_t i) -> const std::string& { return cases[i].message.business_key; });
+    const auto by_sequence = sorted_by([&](std::size_t i) -> const std::string& { return cases[i].order_key; });
     pool_.transact([&](mysql::Transaction& tx) {
       const Time now = ledger::database_now(tx);
-      for (const std::size_t i : order) {
-        const Case routed{.failure = failures[i],
-                          .message = failures[i].message,
-                          .error = failures[i].error,
-                          .decision = decisions[i]};
-        routes[i].routed = Routing(options_, routed, now).run(tx);
-      }
+      std::vector<Routing> routings;
+      for (const Case& routed : cases) routings.emplace_back(options_, routed, now);
+      for (const std::size_t i : by_state_row) routes[places[i]].routed = routings[i].run(tx);
+      for (const std::size_t i : by_sequence) routings[i].end(tx);
+      tx.flush();
       ONCEMARK_FAIL_POINT("router.before_commit");
     });
     ONCEMARK_FAIL_POINT("router.after_commit");
@@ -417,8 +446,10 @@ std::optional<std::vector<consume::Route>> Router::route_together(std::span<cons
     log(LogLevel::debug, "failures could not be routed together; each goes by itself",
         {{"consumer", failures.front().consumer}, {"error", error.error_class()}, {"text", error.what()}});
     return std::nullopt;
+  } catch (const Occupied&) {
+    return std::nullopt;
   }
-  for (const std::size_t i : order) report(failures[i], decisions[i], routes[i].routed);
+  for (const std::size_t i : places) report(failures[i], decisions[i], routes[i].routed);
   return routes;
 }
 

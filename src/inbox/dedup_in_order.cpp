@@ -18,7 +18,19 @@ using consume::Settled;
 
 Settled left_over() { return {.outcome = Outcome::unsettled}; }
 
+Settled no_room(const consume::KeyOrder& limits) {
+  return {.failure = std::make_exception_ptr(consume::SequenceFullError(
+              "no room to park one more message: a sequence holds " + std::to_string(limits.max_per_key) +
+              " messages, all of a consumer " + std::to_string(limits.max_total) +
+              "; look at `oncemark parked list`, and release or replay what stopped")),
+          .is_held = true};
+}
+
 }  // namespace
+
+struct Dedup::ParkedPlaces {
+  std::map<std::string, std::vector<std::size_t>> of_key;  // by order key; places in the group
+};
 
 /// Those of keys that have a sequence are appended to it, the others are run. Which is which is found out by the
 /// transaction that would run them.
@@ -52,39 +64,37 @@ Handled Dedup::handle_in_order(Group group, const Look& looked) {
     const std::size_t end = tried == running.size() ? group.size() : places[tried - 1] + 1;
     std::vector<Settled> settled(end, left_over());
     for (std::size_t n = 0; n < tried; ++n) settled[places[n]] = std::move(ran.messages[n]);
-    std::map<std::string, std::vector<std::size_t>> of_key;
+    ParkedPlaces waiting;
     for (std::size_t i = 0; i < end; ++i) {
-      if (keys[i] && parked.contains(*keys[i])) of_key[*keys[i]].push_back(i);
+      if (keys[i] && parked.contains(*keys[i])) waiting.of_key[*keys[i]].push_back(i);
     }
-    for (const auto& [key, members] : of_key) park(key, group, members, settled);
+    if (!waiting.of_key.empty()) park(group, waiting, settled);
     return {.messages = std::move(settled)};
   }
 }
 
-/// Appends the messages at `members` to the sequence of their key, and writes down what became of each.
-void Dedup::park(const std::string& order_key, Group group, const std::vector<std::size_t>& members,
-                 std::vector<Settled>& settled) {
-  std::vector<const Message*> messages;
-  for (const std::size_t i : members) messages.push_back(group[i]);
-  try {
-    const Ordered::Parking parking = ordered_->park(order_key, messages);
-    if (parking.is_gone) return;  // all of them come again, and are run
-    const std::size_t taken = parking.claims.size();
-    std::vector<Settled> ends = outcomes(Group(messages).first(taken), parking.claims, Run(taken));
+/// Appends messages to the sequences of their keys, and writes down what became of each.
+void Dedup::park(Group group, const ParkedPlaces& places, std::vector<Settled>& settled) {
+  std::vector<Ordered::OfKey> keys;
+  for (const auto& [key, members] : places.of_key) {
+    auto& messages = keys.emplace_back(Ordered::OfKey{.order_key = key, .messages = {}}).messages;
+    for (const std::size_t i : members) messages.push_back(group[i]);
+  }
+  std::vector<Ordered::Parking> parkings = ordered_->park(keys);
+  auto parking = parkings.begin();
+  for (const auto& [key, members] : places.of_key) {
+    const Ordered::Parking& end = *parking++;
+    if (end.failure) settled[members.front()] = {.failure = end.failure};
+    if (end.failure || end.is_gone) continue;  // gone: all of them come again, and are run
+    const std::size_t taken = end.claims.size();
+    std::vector<const Message*> messages;
+    for (const std::size_t i : members) messages.push_back(group[i]);
+    std::vector<Settled> ends = outcomes(Group(messages).first(taken), end.claims, Run(taken));
     for (std::size_t n = 0; n < taken; ++n) {
-      if (parking.claims[n].is_fresh) ends[n].outcome = Outcome::parked;
+      if (end.claims[n].is_fresh) ends[n].outcome = Outcome::parked;
       settled[members[n]] = std::move(ends[n]);
     }
-    if (taken == members.size()) return;
-    const consume::KeyOrder limits = ordered_->order();
-    settled[members[taken]] = {
-        .failure = std::make_exception_ptr(consume::SequenceFullError(
-            "no room to park one more message: a sequence holds " + std::to_string(limits.max_per_key) +
-            " messages, all of a consumer " + std::to_string(limits.max_total) +
-            "; look at `oncemark parked list`, and release or replay what stopped")),
-        .is_held = true};
-  } catch (...) {
-    settled[members.front()] = {.failure = std::current_exception()};
+    if (taken < members.size()) settled[members[taken]] = no_room(ordered_->order());
   }
 }
 

@@ -30,7 +30,7 @@ void refuse_parked(mysql::Transaction& tx, const std::string& consumer, const st
   if (!found.empty()) throw ParkedKeys{{found.begin(), found.end()}};
 }
 
-/// Not all fit: what was claimed for the others must go.
+/// Not all of a key fit: what was claimed for the others must go.
 struct NoRoom {
   std::size_t fitting;
 };
@@ -56,67 +56,101 @@ consume::KeyOrder Ordered::order() const {
   return order_;
 }
 
-Ordered::Parking Ordered::park(const std::string& order_key, Group messages) {
-  for (;;) {
-    const std::uint32_t limit = is_full() ? 0 : order().max_per_key;
-    Parking parking;
+std::vector<Ordered::Parking> Ordered::park(std::span<const OfKey> keys) {
+  if (keys.size() > 1) {
     try {
-      parking = pool_.transact([&](mysql::Transaction& tx) {
-        Parking result = park_once(tx, order_key, messages, limit);
-        ONCEMARK_FAIL_POINT("parking.before_commit");
-        return result;
-      });
+      return park_all(keys);
+    } catch (const NoRoom&) {
+    } catch (const ParkedKeys&) {
+    } catch (const Error& error) {
+      if (error.is_infrastructure()) return std::vector<Parking>(keys.size(), {.failure = std::current_exception()});
+    }
+  }
+  std::vector<Parking> parkings;
+  for (const OfKey& key : keys) parkings.push_back(park_one(key));
+  return parkings;
+}
+
+Ordered::Parking Ordered::park_one(OfKey key) {
+  for (;;) {
+    try {
+      return park_all(std::span(&key, 1)).front();
     } catch (const NoRoom& cut) {
       if (cut.fitting == 0) return {};
-      messages = messages.first(cut.fitting);
-      continue;
-    } catch (const ParkedKeys&) {  // none: see park_once()
+      key.messages.resize(cut.fitting);
+    } catch (const ParkedKeys&) {  // none: see park_in()
       return {.is_gone = true};
+    } catch (...) {
+      return {.failure = std::current_exception()};
     }
-    ONCEMARK_FAIL_POINT("parking.after_commit");
-    messages_.fetch_add(static_cast<std::uint64_t>(
-                            std::ranges::count_if(parking.claims, [](const auto& claim) { return claim.is_fresh; })),
-                        std::memory_order_relaxed);
-    return parking;
   }
 }
 
-Ordered::Parking Ordered::park_once(mysql::Transaction& tx, const std::string& order_key, Group messages,
-                                    std::uint32_t limit) const {
-  Parking parking{.claims = ledger::claim_as_parked(tx, consumer_, messages)};
+/// All of them, or NoRoom, or ParkedKeys.
+std::vector<Ordered::Parking> Ordered::park_all(std::span<const OfKey> keys) {
+  const std::uint32_t limit = is_full() ? 0 : order().max_per_key;
+  const std::vector<ledger::Claim> claims = pool_.transact([&](mysql::Transaction& tx) {
+    std::vector<ledger::Claim> result = park_in(tx, keys, limit);
+    tx.flush();
+    ONCEMARK_FAIL_POINT("parking.before_commit");
+    return result;
+  });
+  ONCEMARK_FAIL_POINT("parking.after_commit");
+  messages_.fetch_add(static_cast<std::uint64_t>(std::ranges::count(claims, true, &ledger::Claim::is_fresh)),
+                      std::memory_order_relaxed);
+  std::vector<Parking> parkings;
+  auto of_key = claims.begin();
+  for (const OfKey& key : keys) {
+    const auto end = of_key + static_cast<std::ptrdiff_t>(key.messages.size());
+    parkings.push_back({.claims = {of_key, end}});
+    of_key = end;
+  }
+  return parkings;
+}
+
+/// The claims of all messages, key after key.
+std::vector<ledger::Claim> Ordered::park_in(mysql::Transaction& tx, std::span<const OfKey> keys,
+                                            std::uint32_t limit) const {
+  std::vector<const Message*> messages;
+  for (const OfKey& key : keys) messages.insert(messages.end(), key.messages.begin(), key.messages.end());
+  std::vector<ledger::Claim> claims = ledger::claim_as_parked(tx, consumer_, messages);
   std::vector<const Message*> near_horizon;
   std::vector<std::size_t> places;
   std::vector<Position> noted;
   const Time now = SystemClock().now();
   for (std::size_t i = 0; i < messages.size(); ++i) {
     if (messages[i]->suspect_tries > 0) noted.push_back(messages[i]->read_at);
-    if (!parking.claims[i].is_fresh || !ledger::is_near_horizon(horizon_, *messages[i], now)) continue;
+    if (!claims[i].is_fresh || !ledger::is_near_horizon(horizon_, *messages[i], now)) continue;
     near_horizon.push_back(messages[i]);
     places.push_back(i);
   }
   for (const std::size_t i : ledger::find_older_than_horizon(tx, consumer_, near_horizon)) {
-    parking.claims[places[i]] = {.is_older_than_horizon = true};
+    claims[places[i]] = {.is_older_than_horizon = true};
     ledger::give_back(tx, consumer_, near_horizon[i]->business_key);
   }
   ledger::clear_suspects(tx, consumer_, noted);
 
-  std::vector<const Message*> fresh;
-  std::vector<std::size_t> fresh_places;
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    if (!parking.claims[i].is_fresh) continue;
-    fresh.push_back(messages[i]);
-    fresh_places.push_back(i);
-  }
-  if (fresh.empty()) return parking;
   std::string group;
   {
     const std::lock_guard lock(mutex_);
     group = group_;
   }
-  const ledger::Appended appended = ledger::append_parked(tx, consumer_, group, order_key, fresh, limit);
-  if (appended.is_gone) throw ParkedKeys{};  // the claims go with the transaction
-  if (appended.messages < fresh.size()) throw NoRoom{fresh_places[appended.messages]};
-  return parking;
+  std::size_t first = 0;  // of the key's messages, among all
+  for (const OfKey& key : keys) {
+    std::vector<const Message*> fresh;
+    std::vector<std::size_t> fresh_places;
+    for (std::size_t i = 0; i < key.messages.size(); ++i) {
+      if (!claims[first + i].is_fresh) continue;
+      fresh.push_back(key.messages[i]);
+      fresh_places.push_back(i);
+    }
+    first += key.messages.size();
+    if (fresh.empty()) continue;
+    const ledger::Appended appended = ledger::append_parked(tx, consumer_, group, key.order_key, fresh, limit);
+    if (appended.is_gone) throw ParkedKeys{};  // the claims go with the transaction
+    if (appended.messages < fresh.size()) throw NoRoom{fresh_places[appended.messages]};
+  }
+  return claims;
 }
 
 void Ordered::set_mode(Mode mode, const consume::KeyOrder& order, const std::string& group) {
@@ -144,20 +178,31 @@ std::vector<Ordered::Due> Ordered::next_due(std::size_t most) {
   std::vector<Due> due;
   for (ledger::DueHead& head :
        pool_.transact([&](mysql::Transaction& tx) { return ledger::next_due_heads(tx, consumer_, most); })) {
-    due.push_back({.order_key = std::move(head.order_key), .head_key = std::move(head.head_key), .wait = head.wait});
+    due.push_back({.order_key = std::move(head.order_key),
+                   .head_key = std::move(head.head_key),
+                   .wait = head.wait,
+                   .tries = head.tries});
   }
   return due;
 }
 
-std::optional<Ordered::Taken> Ordered::take(const Due& head) {
+std::vector<Ordered::Taken> Ordered::take(std::span<const Due> heads) {
+  std::vector<ledger::DueHead> due;
+  for (const Due& head : heads) {
+    due.push_back({.order_key = head.order_key, .head_key = head.head_key, .wait = {}, .tries = head.tries});
+  }
   const std::uint64_t token = random_token();
-  const auto tries = pool_.transact([&](mysql::Transaction& tx) {
-    return ledger::take_head(tx, consumer_, {.order_key = head.order_key, .head_key = head.head_key}, token,
-                             order().lease);
-  });
-  if (!tries) return std::nullopt;
+  const std::vector<bool> is_taken = pool_.transact(
+      [&](mysql::Transaction& tx) { return ledger::take_heads(tx, consumer_, due, token, order().lease); });
+  std::vector<Taken> taken;
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    if (!is_taken[i]) continue;
+    taken.push_back(
+        {.order_key = heads[i].order_key, .head_key = heads[i].head_key, .token = token, .tries = heads[i].tries + 1});
+  }
+  if (taken.empty()) return taken;
   ONCEMARK_FAIL_POINT("parked.after_take");
-  return Taken{.order_key = head.order_key, .head_key = head.head_key, .token = token, .tries = *tries};
+  return taken;
 }
 
 void Ordered::run(const std::vector<ledger::ParkedMessage>& messages, mysql::Transaction& tx) const {

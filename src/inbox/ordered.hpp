@@ -48,13 +48,20 @@ class Ordered final : public consume::Sequences {
   void check_keys(mysql::Transaction& tx, Group group) const;
   void check_fresh(mysql::Transaction& tx, Group group, std::span<const ledger::Claim> claims) const;
 
+  /// Messages of one key, in order.
+  struct OfKey {
+    std::string order_key;
+    std::vector<const Message*> messages;
+  };
   struct Parking {
     bool is_gone = false;  // the key has no sequence any more: nothing was done
     std::vector<ledger::Claim> claims =
-        {};  // of the first messages; fresh: parked. Fewer than all: no room for the next
+        {};                           // of the first messages; fresh: parked. Fewer than all: no room for the next
+    std::exception_ptr failure = {};  // nothing was done
   };
-  /// Appends messages of one key to its sequence, in one transaction.
-  [[nodiscard]] Parking park(const std::string& order_key, Group messages);
+  /// Appends messages to the sequences of their keys, which are sorted: in one transaction, or, where a key has no
+  /// sequence, no room or a message that MySQL refuses, in one for each key.
+  [[nodiscard]] std::vector<Parking> park(std::span<const OfKey> keys);
   [[nodiscard]] consume::KeyOrder order() const;
 
   // ---- Driver -------------------------------------------------------------------------------------------------
@@ -63,14 +70,16 @@ class Ordered final : public consume::Sequences {
   Counts count() override;
   [[nodiscard]] bool is_full() const noexcept override;
   [[nodiscard]] std::vector<Due> next_due(std::size_t most) override;
-  [[nodiscard]] std::optional<Taken> take(const Due& head) override;
+  [[nodiscard]] std::vector<Taken> take(std::span<const Due> heads) override;
   [[nodiscard]] Drained drain(const Taken& taken, std::size_t most) override;
   [[nodiscard]] std::optional<Message> look_at_head(const Taken& taken) override;
   [[nodiscard]] bool put_back(const Taken& taken, std::chrono::milliseconds delay) override;
 
  private:
-  [[nodiscard]] Parking park_once(mysql::Transaction& tx, const std::string& order_key, Group messages,
-                                  std::uint32_t limit) const;
+  [[nodiscard]] Parking park_one(OfKey key);
+  [[nodiscard]] std::vector<Parking> park_all(std::span<const OfKey> keys);
+  [[nodiscard]] std::vector<ledger::Claim> park_in(mysql::Transaction& tx, std::span<const OfKey> keys,
+                                                   std::uint32_t limit) const;
   void run(const std::vector<ledger::ParkedMessage>& messages, mysql::Transaction& tx) const;
 
   mysql::Pool& pool_;

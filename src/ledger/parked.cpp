@@ -31,10 +31,14 @@ std::string bind_list(std::vector<mysql::Param>& params, const Values& values, T
 
 std::int64_t microseconds(std::chrono::milliseconds time) { return std::chrono::microseconds(time).count(); }
 
-/// A row of parked_message. Without a failure it has not been tried yet.
+/// A row of parked_message, sent with the next statement or before it. Without a failure it has not been tried yet.
 void insert_parked(mysql::Transaction& tx, std::string_view consumer, std::string_view group,
-                   std::string_view order_key, std::uint64_t seq, const Message& message,
+                   std::string_view order_key, std::uint64_t seq, Time now, const Message& message,
                    const ParkedFailure* failure) {
+  static const auto kInsert = mysql::DeferredStatement::insert(
+      "INSERT INTO parked_message (consumer, order_key, seq, message_key, message_id, origin_group, origin_topic, "
+      "origin_partition, origin_offset, origin_timestamp, record_key, payload, headers, event_time, parked_at, "
+      "first_error_class, first_error, last_error_class, last_error, first_failed_at)");
   std::optional<std::string_view> error_class;
   std::optional<std::string_view> error;
   std::optional<Time> failed_at;
@@ -43,26 +47,34 @@ void insert_parked(mysql::Transaction& tx, std::string_view consumer, std::strin
     error = failure->error.text;
     failed_at = failure->now;
   }
-  tx.execute(
-      "INSERT INTO parked_message (consumer, order_key, seq, message_key, message_id, origin_group, origin_topic, "
-      "origin_partition, origin_offset, origin_timestamp, record_key, payload, headers, event_time, parked_at, "
-      "first_error_class, first_error, last_error_class, last_error, first_failed_at) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(6), ?, ?, ?, ?, ?)",
-      consumer, order_key, seq, message.business_key, message.id, group, message.origin.topic, message.origin.partition,
-      message.origin.offset, message.origin_timestamp, message.key, message.payload, encode_headers(message.headers),
-      message.event_time, error_class, error, error_class, error, failed_at);
+  tx.defer(kInsert, consumer, order_key, seq, message.business_key, message.id, group, message.origin.topic,
+           message.origin.partition, message.origin.offset, message.origin_timestamp, message.key, message.payload,
+           encode_headers(message.headers), message.event_time, now, error_class, error, error_class, error, failed_at);
+}
+
+/// The sequence, whose row is locked, has grown; sent with the next statement or before it.
+void lengthen(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key, std::string_view head_key,
+              std::size_t messages) {
+  // The row is there: this is an UPDATE that can be sent for many keys at once.
+  static const auto kLengthen =
+      mysql::DeferredStatement::insert("INSERT INTO parked_key (consumer, order_key, head_key, depth, next_seq)",
+                                       "ON DUPLICATE KEY UPDATE depth = parked_key.depth + VALUES(depth), "
+                                       "next_seq = parked_key.next_seq + VALUES(next_seq)");
+  tx.defer(kLengthen, consumer, order_key, head_key, messages, messages);
 }
 
 /// The end of a sequence as it stands; the row is locked. Nothing: there is no sequence, and nothing is locked.
 struct Tail {
   std::uint32_t depth = 0;
   std::uint64_t next_seq = 0;
+  Time now{};  // by the database's clock
 };
 std::optional<Tail> lock_tail(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key) {
   const auto row = tx.query_row(
-      "SELECT depth, next_seq FROM parked_key WHERE consumer = ? AND order_key = ? FOR UPDATE", consumer, order_key);
+      "SELECT depth, next_seq, UTC_TIMESTAMP(6) FROM parked_key WHERE consumer = ? AND order_key = ? FOR UPDATE",
+      consumer, order_key);
   if (!row) return std::nullopt;
-  return Tail{.depth = row->get<std::uint32_t>(0), .next_seq = row->get<std::uint64_t>(1)};
+  return Tail{.depth = row->get<std::uint32_t>(0), .next_seq = row->get<std::uint64_t>(1), .now = row->get<Time>(2)};
 }
 
 /// Some at the front were removed: the next one is the head, or the sequence is over. The caller holds parked_key.
@@ -200,10 +212,9 @@ Appended append_parked(mysql::Transaction& tx, std::string_view consumer, std::s
   const std::size_t taken = std::min(room, messages.size());
   if (taken == 0) return {};
   for (std::size_t i = 0; i < taken; ++i) {
-    insert_parked(tx, consumer, group, order_key, tail->next_seq + i, *messages[i], nullptr);
+    insert_parked(tx, consumer, group, order_key, tail->next_seq + i, tail->now, *messages[i], nullptr);
   }
-  tx.execute("UPDATE parked_key SET depth = depth + ?, next_seq = next_seq + ? WHERE consumer = ? AND order_key = ?",
-             taken, taken, consumer, order_key);
+  lengthen(tx, consumer, order_key, messages.front()->business_key, taken);
   return {.messages = taken};
 }
 
@@ -217,40 +228,45 @@ bool begin_sequence(mysql::Transaction& tx, std::string_view consumer, std::stri
   std::uint64_t seq = 1;
   if (!is_head) {
     seq = lock_tail(tx, consumer, order_key).value().next_seq;  // the INSERT has met the row and locked it
-    tx.execute("UPDATE parked_key SET depth = depth + 1, next_seq = next_seq + 1 WHERE consumer = ? AND order_key = ?",
-               consumer, order_key);
+    lengthen(tx, consumer, order_key, message.business_key, 1);
   }
-  insert_parked(tx, consumer, failure.group, order_key, seq, message, &failure);
+  insert_parked(tx, consumer, failure.group, order_key, seq, failure.now, message, &failure);
   return is_head;
 }
 
 std::vector<DueHead> next_due_heads(mysql::Transaction& tx, std::string_view consumer, std::size_t most) {
   std::vector<DueHead> heads;
   for (const mysql::Row& row : tx.query("SELECT order_key, head_key, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), "
-                                        "due_at) FROM parked_key WHERE consumer = ? AND due_at IS NOT NULL "
+                                        "due_at), tries FROM parked_key WHERE consumer = ? AND due_at IS NOT NULL "
                                         "ORDER BY due_at LIMIT ?",
                                         consumer, most)) {
     heads.push_back({.order_key = row.get<std::string>(0),
                      .head_key = row.get<std::string>(1),
-                     .wait = std::chrono::microseconds(row.get<std::int64_t>(2))});
+                     .wait = std::chrono::microseconds(row.get<std::int64_t>(2)),
+                     .tries = row.get<std::uint32_t>(3)});
   }
   return heads;
 }
 
-std::optional<std::uint32_t> take_head(mysql::Transaction& tx, std::string_view consumer, const DueHead& head,
-                                       std::uint64_t token, std::chrono::milliseconds lease) {
-  const auto state =
-      tx.query_row("SELECT state FROM consumed_message WHERE consumer = ? AND message_key = ? FOR UPDATE SKIP LOCKED",
-                   consumer, head.head_key);
-  if (!state || parse_state(state->get<std::string>(0)) != State::parked) return std::nullopt;
-  const bool is_taken =
-      tx.execute(
-          "UPDATE parked_key SET due_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, token = ?, tries = tries + 1 "
-          "WHERE consumer = ? AND order_key = ? AND head_key = ? AND due_at <= UTC_TIMESTAMP(6)",
-          microseconds(lease), token, consumer, head.order_key, head.head_key) == 1;
-  if (!is_taken) return std::nullopt;
-  return tx.query_row("SELECT tries FROM parked_key WHERE consumer = ? AND order_key = ?", consumer, head.order_key)
-      ->get<std::uint32_t>(0);
+std::vector<bool> take_heads(mysql::Transaction& tx, std::string_view consumer, std::span<const DueHead> heads,
+                             std::uint64_t token, std::chrono::milliseconds lease) {
+  std::vector<bool> taken(heads.size());
+  std::vector<std::size_t> locked;
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    const auto state =
+        tx.query_row("SELECT state FROM consumed_message WHERE consumer = ? AND message_key = ? FOR UPDATE SKIP LOCKED",
+                     consumer, heads[i].head_key);
+    if (state && parse_state(state->get<std::string>(0)) == State::parked) locked.push_back(i);
+  }
+  std::ranges::sort(locked, {}, [&](std::size_t i) -> const std::string& { return heads[i].order_key; });
+  for (const std::size_t i : locked) {
+    taken[i] = tx.execute(
+                   "UPDATE parked_key SET due_at = UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, token = ?, "
+                   "tries = tries + 1 WHERE consumer = ? AND order_key = ? AND head_key = ? "
+                   "AND due_at <= UTC_TIMESTAMP(6) AND tries = ?",
+                   microseconds(lease), token, consumer, heads[i].order_key, heads[i].head_key, heads[i].tries) == 1;
+  }
+  return taken;
 }
 
 std::vector<ParkedMessage> lock_parked(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,

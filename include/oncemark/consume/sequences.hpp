@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,7 @@ class Sequences {
     std::string order_key = {};
     std::string head_key = {};
     std::chrono::microseconds wait{0};  // 0 or less: it is due
+    std::uint32_t tries = 0;            // how often it was taken and nothing came of it
   };
   struct Taken {
     std::string order_key = {};
@@ -77,8 +79,9 @@ class Sequences {
   [[nodiscard]] virtual bool is_full() const noexcept = 0;
   /// The next heads that are due, now or later, the earliest first.
   [[nodiscard]] virtual std::vector<Due> next_due(std::size_t most) = 0;
-  /// Nothing: somebody else has it, or it is not due any more.
-  [[nodiscard]] virtual std::optional<Taken> take(const Due& head) = 0;
+  /// Those of them that were taken; the others are somebody else's, or not due any more. They are tried once more each,
+  /// whatever becomes of them: only heads that nobody has died of are to be taken together.
+  [[nodiscard]] virtual std::vector<Taken> take(std::span<const Due> heads) = 0;
   /// Runs the first messages of the sequence, at most `most`, in one transaction. Does not throw.
   [[nodiscard]] virtual Drained drain(const Taken& taken, std::size_t most) = 0;
   /// The head as drain() would run it, without running it; nothing when it is not ours any more.

@@ -102,7 +102,8 @@ class Dedup final : public consume::Handler {
   using Group = std::span<const Message* const>;
   using Claims = std::span<const ledger::Claim>;
   struct Run;
-  struct Look;  // what the hint said
+  struct Look;          // what the hint said
+  struct ParkedPlaces;  // where the messages of keys that have sequences are
 
   [[nodiscard]] consume::Handled claim_and_run(Group group, const Look& looked);
   [[nodiscard]] consume::Handled run_group(Group group, const Look& looked);
@@ -111,8 +112,7 @@ class Dedup final : public consume::Handler {
   [[nodiscard]] consume::Handled handle_together(Group group, const Look& looked);
   [[nodiscard]] consume::Handled handle_with_savepoints(Group group, const Look& looked);
   [[nodiscard]] consume::Handled handle_in_order(Group group, const Look& looked);
-  void park(const std::string& order_key, Group group, const std::vector<std::size_t>& members,
-            std::vector<consume::Settled>& settled);
+  void park(Group group, const ParkedPlaces& places, std::vector<consume::Settled>& settled);
   [[nodiscard]] bool has_run_past_a_failure(Group group, Claims claims, const Run& run) const;
   void run_parked(Group group, mysql::Transaction& tx);
   void note_rerun(Group group);

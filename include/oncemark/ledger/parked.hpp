@@ -24,7 +24,8 @@ namespace oncemark::ledger {
 ///          of a dead head which stopped its key; parked_key has a row exactly while its sequence is not empty; head_key
 ///          is its lowest seq, depth its length.
 ///          Lock order: state rows (by message key) → the handler's rows → dead_letter, outbox_message → parked_key →
-///          parked_message → COMMIT. Whoever holds a parked_key waits for nothing of ours. head_key, due_at and token
+///          parked_message → COMMIT. Whoever holds a parked_key waits for nothing of ours but the parked_key of a
+///          greater order key. head_key, due_at and token
 ///          change only under the head's state row and parked_key together; an append changes depth and next_seq.
 /// Threads: the thread that owns `tx`.
 /// Errors:  MysqlError.
@@ -74,15 +75,16 @@ struct DueHead {
   std::string order_key = {};
   std::string head_key = {};
   std::chrono::microseconds wait{0};  // until then; 0 or less: it is due
+  std::uint32_t tries = 0;            // how often it was taken and nothing came of it
 };
 /// The next heads that are due, now or later, the earliest first. Locks nothing.
 [[nodiscard]] std::vector<DueHead> next_due_heads(mysql::Transaction& tx, std::string_view consumer, std::size_t most);
 
-/// Takes a head that is due: nobody else will for `lease`. Its tries, this one included; nothing when it is locked, not
-/// parked, or not due any more. Waits for nobody's handler.
-[[nodiscard]] std::optional<std::uint32_t> take_head(mysql::Transaction& tx, std::string_view consumer,
-                                                     const DueHead& head, std::uint64_t token,
-                                                     std::chrono::milliseconds lease);
+/// Takes heads that are due: nobody else will for `lease`, and each was tried once more. For each whether it was taken;
+/// not when it is locked, not parked, not due any more, or was tried meanwhile. Waits for nobody's handler.
+[[nodiscard]] std::vector<bool> take_heads(mysql::Transaction& tx, std::string_view consumer,
+                                           std::span<const DueHead> heads, std::uint64_t token,
+                                           std::chrono::milliseconds lease);
 
 /// A message of a sequence, locked by its state row.
 struct ParkedMessage {

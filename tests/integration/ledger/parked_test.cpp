@@ -53,7 +53,10 @@ class ParkedTest : public ::testing::Test {
   std::optional<std::uint32_t> take(std::uint64_t token) {
     const auto heads = in_tx([](mysql::Transaction& tx) { return next_due_heads(tx, "shipping", 10); });
     if (heads.empty()) return std::nullopt;
-    return in_tx([&](mysql::Transaction& tx) { return take_head(tx, "shipping", heads.front(), token, 60s); });
+    const DueHead& head = heads.front();
+    const auto is_taken =
+        in_tx([&](mysql::Transaction& tx) { return take_heads(tx, "shipping", std::span(&head, 1), token, 60s); });
+    return is_taken.front() ? std::optional(head.tries + 1) : std::nullopt;
   }
   /// Runs and finishes up to `most` messages; their ids.
   std::vector<std::string> drain(std::uint64_t token, std::size_t most) {

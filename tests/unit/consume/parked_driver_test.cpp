@@ -68,13 +68,13 @@ class FakeSequences final : public Sequences {
   std::vector<Due> next_due(std::size_t) override {
     const std::lock_guard lock(mutex_);
     if (!is_due_) return {};
-    return {{.order_key = "k", .head_key = waiting_.front()}};
+    return {{.order_key = "k", .head_key = waiting_.front(), .wait = {}, .tries = tries_ - 1}};
   }
-  std::optional<Taken> take(const Due& head) override {
+  std::vector<Taken> take(std::span<const Due> heads) override {
     const std::lock_guard lock(mutex_);
-    if (!is_due_) return std::nullopt;
+    if (!is_due_) return {};
     is_due_ = false;
-    return Taken{.order_key = head.order_key, .head_key = head.head_key, .token = 7, .tries = tries_};
+    return {{.order_key = heads[0].order_key, .head_key = heads[0].head_key, .token = 7, .tries = tries_}};
   }
   Drained drain(const Taken&, std::size_t most) override {
     std::vector<std::string> group;
