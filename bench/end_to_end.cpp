@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -17,6 +18,8 @@
 #include <oncemark/dead_letter/router.hpp>
 #include <oncemark/inbox/batch_dedup.hpp>
 #include <oncemark/inbox/dedup.hpp>
+#include <oncemark/inbox/memory_hint.hpp>
+#include <oncemark/inbox/redis_hint.hpp>
 #include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/consumer.hpp>
 #include <oncemark/kafka/producer.hpp>
@@ -133,8 +136,17 @@ int run(const RunOptions& options) {
   om::kafka::Consumer source{{.brokers = contract.brokers, .group = contract.group, .topics = {contract.topic}}};
   Progress progress;
   const Effect effect(contract.business, options.deferred, progress);
-  om::inbox::Dedup one_by_one{db, dedup_options(contract), effect};
-  om::inbox::BatchDedup together{db, dedup_options(contract), effect};
+  std::unique_ptr<om::inbox::SeenHint> hint;
+  if (options.hint == "memory") {
+    hint = std::make_unique<om::inbox::MemoryHint>(db);
+  } else if (!options.hint.empty()) {
+    hint = std::make_unique<om::inbox::RedisHint>(db, om::inbox::RedisHintOptions{.redis = {.url = options.hint}});
+  }
+  om::inbox::DedupOptions dedup = dedup_options(contract);
+  dedup.hint = hint.get();
+  dedup.hint_use = {.trust = om::inbox::Trust::skip};
+  om::inbox::Dedup one_by_one{db, dedup, effect};
+  om::inbox::BatchDedup together{db, dedup, effect};
   om::consume::Handler& once = options.batch ? static_cast<om::consume::Handler&>(together) : one_by_one;
   om::dead_letter::Router failures{
       db,

@@ -18,6 +18,7 @@ struct RunOptions {
   bool is_ordered = false;  // retries keep the order of a key; dead messages let it go on
   std::size_t max_group = 128;
   std::size_t workers = 8;
+  std::string hint = {};  // "memory", the URL of a Redis, or none
 };
 
 /// Ends the program with exit code 2 when a word is wrong.
@@ -26,7 +27,7 @@ struct RunOptions {
   const auto misuse = [&](const std::string& what) {
     std::cerr << argv[0] << ": " << what
               << "; usage: WORKLOAD [--batch | --deferred] [--ordered] [--workers K] "
-                 "[--group adaptive|adaptive:K|fixed:K]\n";
+                 "[--group adaptive|adaptive:K|fixed:K] [--hint memory|tcp://HOST:PORT]\n";
     std::exit(2);
   };
   const auto number = [&](std::string_view text, std::size_t most) -> std::size_t {
@@ -49,6 +50,9 @@ struct RunOptions {
       options.deferred = true;
     } else if (word == "--ordered") {
       options.is_ordered = true;
+    } else if (word == "--hint") {
+      options.hint = value();
+      if (options.hint != "memory" && !options.hint.starts_with("tcp://")) misuse("no such --hint: " + options.hint);
     } else if (word == "--workers") {
       options.workers = number(value(), 256);
     } else if (word == "--group") {

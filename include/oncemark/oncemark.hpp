@@ -22,6 +22,7 @@
 #include <oncemark/inbox/dedup.hpp>
 #include <oncemark/inbox/hint.hpp>
 #include <oncemark/inbox/key_from.hpp>
+#include <oncemark/inbox/memory_hint.hpp>
 #include <oncemark/inbox/redis_hint.hpp>
 #include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/consumer.hpp>

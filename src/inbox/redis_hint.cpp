@@ -13,11 +13,11 @@
 #include <oncemark/core/faults.hpp>
 #include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
-#include <oncemark/mysql/epoch.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 #include <oncemark/redis/errors.hpp>
 
+#include "inbox/epoch_watch.hpp"
 #include "inbox/hint_breaker.hpp"
 
 namespace oncemark::inbox {
@@ -29,7 +29,6 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kBatch = 256;         // SETs in one pipeline
 constexpr auto kBetweenRefusalLogs = 1min;  // a full Redis refuses every write
-constexpr int kEpochReadings = 3;           // an epoch that was not confirmed for so many intervals is not believed
 constexpr const char* kProbeKey = "om:probe";
 
 [[noreturn]] void reject(const std::string& field, const std::string& value, std::string_view rule) {
@@ -70,9 +69,9 @@ void RedisHintOptions::validate() const {
 class RedisHint::Engine {
  public:
   Engine(mysql::Pool& pool, RedisHintOptions options, Metrics& metrics)
-      : pool_(pool),
-        options_(std::move(options)),
+      : options_(std::move(options)),
         metrics_(metrics),
+        watch_(pool, options_.epoch_interval),
         client_(options_.redis),
         breaker_(options_.failures, options_.away),
         loop_([this](const std::stop_token& stop) { return round(stop); }) {}
@@ -82,10 +81,7 @@ class RedisHint::Engine {
     write_queued({});
   }
 
-  std::uint64_t epoch() const noexcept {
-    const std::lock_guard lock(epoch_mutex_);
-    return steady_clock::now() - epoch_confirmed_ > kEpochReadings * options_.epoch_interval ? 0 : epoch_;
-  }
+  std::uint64_t epoch() const noexcept { return watch_.epoch(); }
 
   std::vector<bool> seen(const std::string& consumer, std::span<const SeenMark> marks) {
     const std::uint64_t now = epoch();
@@ -146,34 +142,11 @@ class RedisHint::Engine {
 
   /// One round of the background thread; returns how long to wait for the next unless something is to be written.
   milliseconds round(const std::stop_token& stop) {
-    if (steady_clock::now() >= next_epoch_) read_epoch();
+    SteadyTime next = watch_.read_if_due();
     probe_if_due();
     write_queued(stop);
-    auto next = next_epoch_;
     if (const auto probe = breaker_.probe_at()) next = std::min(next, *probe);
     return std::max(std::chrono::ceil<milliseconds>(next - steady_clock::now()), 1ms);
-  }
-
-  void read_epoch() {
-    const auto asked = steady_clock::now();  // the answer may be as old as the question
-    std::uint64_t found = 0;
-    try {
-      found = mysql::read_epoch(pool_);
-    } catch (const std::exception&) {
-      const ErrorSummary error = summarize_current_exception();
-      log(LogLevel::warn, "the epoch cannot be read; the Redis hint is not asked until it can",
-          {{"error", error.error_class}, {"text", error.text}});
-    }
-    {
-      const std::lock_guard lock(epoch_mutex_);
-      epoch_ = found;
-      epoch_confirmed_ = asked;
-    }
-    if (found != 0 && last_epoch_ != 0 && found != last_epoch_) {
-      log(LogLevel::info, "new epoch: all hints so far are void", {{"was", last_epoch_}, {"is", found}});
-    }
-    if (found != 0) last_epoch_ = found;
-    next_epoch_ = steady_clock::now() + options_.epoch_interval;
   }
 
   void probe_if_due() {
@@ -273,16 +246,13 @@ class RedisHint::Engine {
     metrics_.count(metric::kHintDropped, {}, static_cast<double>(marks));
   }
 
-  mysql::Pool& pool_;
   const RedisHintOptions options_;
   const std::string ttl_ = std::to_string(options_.ttl.count());
   Metrics& metrics_;
+  EpochWatch watch_;
   redis::Client client_;
   HintBreaker breaker_;
 
-  mutable std::mutex epoch_mutex_;
-  std::uint64_t epoch_ = 0;       // guarded by epoch_mutex_; 0: not known
-  SteadyTime epoch_confirmed_{};  // guarded by epoch_mutex_
   std::atomic<std::uint64_t> looked_up_{0};
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> dropped_{0};
@@ -293,9 +263,7 @@ class RedisHint::Engine {
   std::deque<Waiting> queue_;  // guarded by mutex_
 
   // Of the background thread.
-  SteadyTime next_epoch_{};
   SteadyTime next_refusal_log_{};
-  std::uint64_t last_epoch_ = 0;
 
   Loop loop_;  // last: it uses everything above
 };

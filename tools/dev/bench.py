@@ -58,6 +58,7 @@ def arguments(words):
     parser.add_argument("--batch", action="store_true", help="the batch handler instead of one call a message")
     parser.add_argument("--deferred", action="store_true", help="one call a message, whose writes are sent together")
     parser.add_argument("--ordered", action="store_true", help="w4: retries keep the order of a key")
+    parser.add_argument("--hint", choices=("memory",), help="what is known to be done is settled without the database")
     parser.add_argument("--delete", action="store_true", help="w2, w2live: rows are removed once they are sent")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
@@ -101,6 +102,7 @@ N                           how many messages
 --batch                     the batch handler (all fresh messages of a transaction at once)
 --deferred                  one call a message, whose writes are sent together
 --ordered                   w4: retries keep the order of a key, and dead messages let it go on
+--hint memory               what is known to be done is settled without the database (MemoryHint, Trust::skip)
 --delete                    w2, w2live: rows are removed once they are sent
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
@@ -220,7 +222,7 @@ class Bench:
             return [workload, *(["--delete"] if options.delete else [])]
         return [workload, "--workers", str(options.workers), "--group", options.group,
                 *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else []),
-                *(["--ordered"] if options.ordered else [])]
+                *(["--ordered"] if options.ordered else []), *(["--hint", options.hint] if options.hint else [])]
 
     def described(self, workload, n):
         options = self.options
@@ -228,7 +230,7 @@ class Bench:
             return {"workload": workload, "n": n, "sent_rows": "removed" if options.delete else "kept", "net": options.net}
         return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
                 "workers": options.workers, "group": options.group, "net": options.net,
-                **({"ordered": True} if options.ordered else {})}
+                **({"ordered": True} if options.ordered else {}), **({"hint": options.hint} if options.hint else {})}
 
     def round(self, workload, n, program="bench_end_to_end", has_topic=True, beside=None, **more):
         """One run of one program from a fresh start, judged. `more` is environment."""
