@@ -1,5 +1,7 @@
 #include <oncemark/ledger/parked.hpp>
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -161,6 +163,28 @@ TEST_F(ParkedTest, AHeadIsTakenByOneOnlyAndItsTriesAreCounted) {
   EXPECT_THAT(drain(7, 1), IsEmpty());
   EXPECT_TRUE(in_tx([](mysql::Transaction& tx) { return put_back_head(tx, "shipping", "k", "o-1", 8, 0ms); }));
   EXPECT_EQ(take(9), 1u) << "what was given back does not count";
+}
+
+TEST_F(ParkedTest, SeveralHeadsAreTakenButForThoseThatAreLockedOrWereTriedMeanwhile) {
+  for (const char* key : {"c", "a", "b"}) {
+    in_tx([&](mysql::Transaction& tx) {
+      Message message = message_with_id(std::string("o-") + key);
+      message.key = key;
+      (void)claim_as_parked(tx, "shipping", pointers_to(std::span(&message, 1)));
+      return begin_sequence(tx, "shipping", key, message, {.group = "g", .now = database_now(tx)}, database_now(tx));
+    });
+  }
+  auto heads = in_tx([](mysql::Transaction& tx) { return next_due_heads(tx, "shipping", 10); });
+  ASSERT_EQ(heads.size(), 3u);
+  std::ranges::sort(heads, {}, &DueHead::order_key);
+  heads[2].tries = 1;  // somebody took it and died since
+  auto other = pool_.acquire();
+  mysql::UnitOfWork lane(*other);
+  (void)lock_standing(lane.tx(), "shipping", "o-b");
+
+  const auto taken = in_tx([&](mysql::Transaction& tx) { return take_heads(tx, "shipping", heads, 7, 60s); });
+
+  EXPECT_THAT(taken, ElementsAre(true, false, false));
 }
 
 TEST_F(ParkedTest, AHeadThatIsNotDueYetIsNotTaken) {

@@ -65,6 +65,48 @@ TEST_F(OrderedTest, MembersOfOneGroupDoNotOvertakeEachOther) {
   expect_all_over();
 }
 
+TEST_F(OrderedTest, FailuresAndFollowersOfAGroupShareATransaction) {
+  for (const char* id : {"a0", "b0", "c0"}) script_.always_fail(id);
+  script_.close_gate("x0");
+  script_.close_gate("x1");
+  auto instance = start(log_of({"x0"}),
+                        {.retries = {.delays = {1h}, .order = retry::Order::by_key}, .workers = 1, .max_in_flight = 5});
+  const auto let_go_together = [&](const std::string& gate, const std::vector<std::string>& ids, std::int64_t offset) {
+    ASSERT_TRUE(eventually(10s, [&] { return script_.is_at_gate(gate); }));
+    for (const Record& record : log_of(ids, offset)) instance->source().add(record);
+    ASSERT_TRUE(eventually(10s, [&] { return instance->source().is_held_off(); })) << "not all of them were read";
+    script_.open_gate(gate);
+  };
+
+  let_go_together("x0", {"a0", "b0", "c0", "y0"}, 1);
+  ASSERT_TRUE(eventually(10s, [&] { return parked() == 3 && instance->source().committed("orders") == 5; }));
+  instance->source().add(log_of({"x1"}, 5).front());
+  let_go_together("x1", {"c1", "a1", "b1", "b2"}, 6);
+  ASSERT_TRUE(eventually(10s, [&] { return parked() == 7; }));
+
+  EXPECT_EQ(count("SELECT COUNT(DISTINCT due_at) FROM parked_key"), 1) << "they failed by one clock";
+  EXPECT_EQ(count("SELECT COUNT(DISTINCT token) FROM consumed_message WHERE message_key IN ('a1', 'b1', 'b2', 'c1')"),
+            1)
+      << "what was claimed by one statement has one token";
+  expect_sound();
+}
+
+TEST_F(OrderedTest, AKeyWithoutRoomDoesNotKeepItsNeighboursFromBeingParked) {
+  for (const char* id : {"a0", "b0"}) script_.always_fail(id);
+  script_.close_gate("x0");
+  auto instance =
+      start(log_of({"a0", "b0", "x0"}),
+            {.retries = {.delays = {1h}, .order = retry::Order::by_key, .max_parked_per_key = 2}, .workers = 1});
+  ASSERT_TRUE(eventually(10s, [&] { return script_.is_at_gate("x0") && parked() == 2; }));
+  for (const Record& record : log_of({"a1", "a2", "b1"}, 3)) instance->source().add(record);
+  script_.open_gate("x0");
+
+  ASSERT_TRUE(eventually(10s, [&] { return parked() == 4; }));
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM parked_message WHERE message_key IN ('a0', 'a1', 'b0', 'b1')"), 4);
+  expect_sound();
+}
+
 TEST_F(OrderedTest, ABatchKeepsTheOrderToo) {
   for (const char* id : {"a1", "a4", "b2"}) script_.fail(id, 1);
   std::vector<std::string> ids;

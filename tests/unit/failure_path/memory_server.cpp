@@ -38,13 +38,17 @@ std::string translated(std::string_view sql) {
   const std::size_t update = text.find(" ON DUPLICATE KEY UPDATE ");
   if (update != std::string::npos) {
     // A row that is changed into itself counts as none.
-    const bool is_nothing = text.find("message_key = message_key", update) != std::string::npos;
+    const bool is_nothing = text.find("message_key = message_key", update) != std::string::npos ||
+                            text.find("next_seq = next_seq", update) != std::string::npos;
     const std::string changes = replaced(text.substr(update + 25), R"(VALUES\((\w+)\))", "excluded.$1");
     text.resize(update);
     text += is_nothing ? " ON CONFLICT DO NOTHING" : " ON CONFLICT DO UPDATE SET " + changes;
   }
   text = replaced(text, R"( FOR UPDATE( SKIP LOCKED)?)", "");
   text = replaced(text, R"(UTC_TIMESTAMP\(6\) - INTERVAL \? MICROSECOND)", "before_now(?)");
+  text = replaced(text, R"(UTC_TIMESTAMP\(6\) \+ INTERVAL \? MICROSECOND)", "before_now(-?)");
+  text = replaced(text, R"(TIMESTAMPDIFF\(MICROSECOND, UTC_TIMESTAMP\(6\), (\w+)\))",
+                  "max(0, CAST((julianday($1) - julianday(UTC_TIMESTAMP(6))) * 86400000000 AS INTEGER))");
   text = replaced(text, R"(CAST\(\? AS DATETIME\(6\)\))", "?");
   text = replaced(text, R"(\bIF\()", "iif(");
   text = replaced(text, R"(\bGREATEST\()", "max(");

@@ -8,6 +8,7 @@
 #include <oncemark/observe/log.hpp>
 
 #include "support/failure_schedule.hpp"
+#include "support/ordered_schedule.hpp"
 #include "unit/failure_path/memory_server.hpp"
 
 namespace rc {
@@ -33,6 +34,22 @@ struct Arbitrary<oncemark::testing::Step> {
   }
 };
 
+template <>
+struct Arbitrary<oncemark::testing::OrderedStep> {
+  static Gen<oncemark::testing::OrderedStep> arbitrary() {
+    using oncemark::testing::OrderedStep;
+    return gen::build<OrderedStep>(
+        gen::set(&OrderedStep::kind, gen::weightedElement<OrderedStep::Kind>({{8, OrderedStep::deliver},
+                                                                              {10, OrderedStep::drive},
+                                                                              {2, OrderedStep::route},
+                                                                              {2, OrderedStep::pass_time},
+                                                                              {2, OrderedStep::replay},
+                                                                              {1, OrderedStep::skip}})),
+        gen::set(&OrderedStep::which, gen::inRange(0u, 60u)), gen::set(&OrderedStep::how, gen::inRange(0u, 336u)),
+        gen::set(&OrderedStep::outcome, gen::inRange(0u, 1296u)), gen::set(&OrderedStep::crash, gen::inRange(0u, 12u)));
+  }
+};
+
 }  // namespace rc
 
 namespace oncemark::testing {
@@ -51,6 +68,28 @@ TEST(FailureSchedules, LeaveEachMessageInOneStateWithOneLetterALifeAndOneEffect)
     schedule.finish();
   }));
 }
+
+class OrderedSchedules : public ::testing::TestWithParam<retry::OnDead> {};
+
+TEST_P(OrderedSchedules, KeepTheOrderOfEachKeyAndBringEachMessageToOneEnd) {
+  set_log_level(LogLevel::error);
+  ::setenv("RC_PARAMS", "max_success=1000", /*overwrite=*/0);
+  MemoryServer server;
+  mysql::Pool pool(MemoryServer::options());
+  EXPECT_TRUE(rc::check("the tables say one thing, step by step", [&] {
+    const auto steps = *rc::gen::arbitrary<std::vector<OrderedStep>>();
+    server.clear();
+    OrderedSchedule schedule(pool, GetParam());
+    for (const OrderedStep& step : steps) schedule.take(step);
+    schedule.finish();
+  }));
+}
+
+INSTANTIATE_TEST_SUITE_P(OnDead, OrderedSchedules,
+                         ::testing::Values(retry::OnDead::stop_key, retry::OnDead::continue_key),
+                         [](const auto& on_dead) {
+                           return std::string(on_dead.param == retry::OnDead::stop_key ? "StopKey" : "ContinueKey");
+                         });
 
 }  // namespace
 }  // namespace oncemark::testing
