@@ -17,7 +17,8 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kPolled = 20;       // heads looked at a time
 constexpr std::size_t kMaxAtOnce = 8;     // heads taken in one transaction
-constexpr std::size_t kMaxGroup = 32;     // messages of a sequence in one transaction
+constexpr std::size_t kBehindHead = 8;    // messages of a sequence in one transaction, after its head
+constexpr std::size_t kMaxGroup = 32;     // the same, at most
 constexpr milliseconds kGroupTarget{20};  // a transaction that is longer makes the next one smaller
 constexpr milliseconds kSlice{200};       // then other heads have their turn
 constexpr milliseconds kLongestSleep{1'000};
@@ -123,17 +124,12 @@ milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
   // Others look at the same ones: that all begin with the first would only make them meet.
   std::minstd_rand random(static_cast<std::minstd_rand::result_type>(random_token()));
   std::ranges::shuffle(heads, random);
-  bool has_driven = false;
-  for (std::span<const Sequences::Due> rest = heads; !rest.empty();) {
-    if (stop.stop_requested() || ties_.is_held()) break;
-    // One that processes may have died of is taken alone: a try must not count against its neighbours.
-    const auto suspect = std::ranges::find_if(rest, [](const Sequences::Due& head) { return head.tries > 0; });
-    const auto sound = static_cast<std::size_t>(suspect - rest.begin());
-    const auto taking = rest.first(std::clamp<std::size_t>(std::min(at_once_, sound), 1, rest.size()));
-    has_driven |= drive(taking, stop);
-    rest = rest.subspan(taking.size());
-  }
-  return has_driven ? milliseconds(0) : std::min(kOthersHaveThem, until_next);
+  // One that processes may have died of is taken alone: a try must not count against its neighbours. And others take
+  // some meanwhile, so that what is left of these is looked at anew.
+  const auto suspect = std::ranges::find_if(heads, [](const Sequences::Due& head) { return head.tries > 0; });
+  const auto sound = static_cast<std::size_t>(suspect - heads.begin());
+  const auto taking = std::span(heads).first(std::clamp<std::size_t>(std::min(at_once_, sound), 1, heads.size()));
+  return drive(taking, stop) ? milliseconds(0) : std::min(kOthersHaveThem, until_next);
 }
 
 bool ParkedDriver::count() {
@@ -228,7 +224,8 @@ void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
     taken.head_key = drained.head_key;
     taken.tries = 1;
     const auto took = steady_clock::now() - group_begin;
-    group = took <= kGroupTarget ? std::min(2 * group, kMaxGroup) : std::max<std::size_t>(1, group / 2);
+    // What waits behind the head has not failed yet.
+    group = took <= kGroupTarget ? std::clamp(2 * group, kBehindHead, kMaxGroup) : std::max<std::size_t>(1, group / 2);
   }
   give_back(taken, milliseconds(0));
 }

@@ -225,7 +225,8 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
     auto connection = pool_.acquire();
     mysql::UnitOfWork unit(*connection);
     try {
-      messages = ledger::lock_parked(unit.tx(), consumer_, taken.order_key, taken.token, is_one_by_one_ ? 1 : most);
+      messages = ledger::lock_parked(unit.tx(), consumer_, taken.order_key, taken.head_key, taken.token,
+                                     is_one_by_one_ ? 1 : most);
       if (messages.empty()) {
         // A lane that claims a copy of the head holds its row for as long as its group takes.
         const auto head = ledger::head_taken_with(unit.tx(), consumer_, taken.order_key, taken.token);
@@ -259,7 +260,7 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
 
 std::optional<Message> Ordered::look_at_head(const Taken& taken) {
   return pool_.transact([&](mysql::Transaction& tx) -> std::optional<Message> {
-    auto head = ledger::lock_parked(tx, consumer_, taken.order_key, taken.token, 1);
+    auto head = ledger::lock_parked(tx, consumer_, taken.order_key, taken.head_key, taken.token, 1);
     if (head.empty()) return std::nullopt;
     return std::move(head.front().message);
   });

@@ -270,26 +270,30 @@ std::vector<bool> take_heads(mysql::Transaction& tx, std::string_view consumer, 
 }
 
 std::vector<ParkedMessage> lock_parked(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
-                                       std::uint64_t token, std::size_t most) {
+                                       std::string_view head_key, std::uint64_t token, std::size_t most) {
   std::vector<ParkedMessage> messages;
-  for (const mysql::Row& row :
-       tx.query("SELECT seq, message_key, message_id, origin_topic, origin_partition, origin_offset, origin_timestamp, "
-                "record_key, payload, headers, event_time FROM parked_message WHERE consumer = ? AND order_key = ? "
-                "ORDER BY seq LIMIT ?",
-                consumer, order_key, most)) {
-    messages.push_back({.seq = row.get<std::uint64_t>(0), .message = read_message(row)});
-  }
   // One by one: for a list of keys MariaDB may scan, and lock, the rows of others.
   std::map<std::string_view, Standing> locked;
-  std::vector<std::string_view> in_key_order;
-  for (const ParkedMessage& parked : messages) in_key_order.push_back(parked.message.business_key);
-  std::ranges::sort(in_key_order);
-  for (const std::string_view key : in_key_order) {
+  const auto lock = [&](std::string_view key) {
     const auto row = tx.query_row(
         "SELECT state, life, attempt, payload_hash FROM consumed_message WHERE consumer = ? AND message_key = ? "
         "FOR UPDATE SKIP LOCKED",
         consumer, key);
     if (row) locked.emplace(key, read_standing(*row, 0));
+  };
+  lock(head_key);
+  if (locked.empty() || locked.begin()->second.state != State::parked) return messages;
+  // Under the head's state row it stays the head, and taken by whom it is.
+  for (const mysql::Row& row :
+       tx.query("SELECT m.seq, m.message_key, m.message_id, m.origin_topic, m.origin_partition, m.origin_offset, "
+                "m.origin_timestamp, m.record_key, m.payload, m.headers, m.event_time FROM parked_key k "
+                "JOIN parked_message m ON m.consumer = k.consumer AND m.order_key = k.order_key "
+                "WHERE k.consumer = ? AND k.order_key = ? AND k.head_key = ? AND k.token = ? ORDER BY m.seq LIMIT ?",
+                consumer, order_key, head_key, token, most)) {
+    messages.push_back({.seq = row.get<std::uint64_t>(0), .message = read_message(row)});
+  }
+  for (const ParkedMessage& parked : messages) {
+    if (parked.message.business_key != head_key) lock(parked.message.business_key);  // waits for nobody: in any order
   }
   std::size_t ours = 0;
   for (; ours < messages.size(); ++ours) {
@@ -300,14 +304,6 @@ std::vector<ParkedMessage> lock_parked(mysql::Transaction& tx, std::string_view 
     message.attempt = standing->second.attempt + 1;
   }
   messages.resize(ours);
-  if (messages.empty()) return messages;
-  // Under the head's state row neither can change.
-  const auto taken =
-      tx.query_row("SELECT head_key, token FROM parked_key WHERE consumer = ? AND order_key = ?", consumer, order_key);
-  if (!taken || taken->get<std::string>(0) != messages.front().message.business_key ||
-      taken->get<std::optional<std::uint64_t>>(1) != token) {
-    messages.clear();
-  }
   return messages;
 }
 

@@ -91,10 +91,11 @@ struct ParkedMessage {
   std::uint64_t seq = 0;
   Message message = {};  // attempt counts the delivery that is to come
 };
-/// Locks the first messages of a sequence that was taken with `token`, at most `most`; cut at the first that is locked
-/// elsewhere or not parked. None: leave it.
+/// Locks the first messages of a sequence whose head was taken with `token`, at most `most`; cut at the first that is
+/// locked elsewhere or not parked. None: leave it.
 [[nodiscard]] std::vector<ParkedMessage> lock_parked(mysql::Transaction& tx, std::string_view consumer,
-                                                     std::string_view order_key, std::uint64_t token, std::size_t most);
+                                                     std::string_view order_key, std::string_view head_key,
+                                                     std::uint64_t token, std::size_t most);
 /// They took effect in `tx`: done, and out of the sequence. The next one is the head, taken with `token` for `lease`; its
 /// message key, or nothing: there is none, and the key is free. Locks parked_key.
 [[nodiscard]] std::optional<std::string> finish_parked(mysql::Transaction& tx, std::string_view consumer,

@@ -63,7 +63,8 @@ class ParkedTest : public ::testing::Test {
   /// Runs and finishes up to `most` messages; their ids.
   std::vector<std::string> drain(std::uint64_t token, std::size_t most) {
     return in_tx([&](mysql::Transaction& tx) {
-      const auto messages = lock_parked(tx, "shipping", "k", token, most);
+      const auto head = head_taken_with(tx, "shipping", "k", token);
+      const auto messages = head ? lock_parked(tx, "shipping", "k", *head, token, most) : std::vector<ParkedMessage>();
       std::vector<std::string> ids;
       for (const auto& parked : messages) ids.push_back(parked.message.id);
       if (!messages.empty()) (void)finish_parked(tx, "shipping", "k", messages, token, 60s);
@@ -87,7 +88,7 @@ TEST_F(ParkedTest, AHeadKeepsTheWholeRecord) {
   EXPECT_TRUE(park_head(head));
   ASSERT_EQ(take(7), 1u);
 
-  const auto locked = in_tx([](mysql::Transaction& tx) { return lock_parked(tx, "shipping", "k", 7, 10); });
+  const auto locked = in_tx([](mysql::Transaction& tx) { return lock_parked(tx, "shipping", "k", "o-1", 7, 10); });
 
   ASSERT_EQ(locked.size(), 1u);
   const Message& kept = locked.front().message;
