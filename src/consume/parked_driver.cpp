@@ -1,7 +1,9 @@
 #include "consume/parked_driver.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,7 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kPolled = 20;       // heads looked at a time
+constexpr std::size_t kPolled = 40;       // heads looked at a time
 constexpr std::size_t kMaxAtOnce = 8;     // heads taken in one transaction
 constexpr std::size_t kBehindHead = 8;    // messages of a sequence in one transaction, after its head
 constexpr std::size_t kMaxGroup = 32;     // the same, at most
@@ -28,6 +30,7 @@ constexpr milliseconds kCountEvery{1'000};
 constexpr std::chrono::hours kUntilNudged{1};
 constexpr std::uint32_t kTriesAlone = 3;
 constexpr std::uint32_t kTriesCrashLoop = 4;
+constexpr int kLooksAtALockedHead = 10;
 constexpr std::size_t kMaxTroubles = 10'000;
 constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap = milliseconds(50), .jitter = 1.0};
 
@@ -68,7 +71,7 @@ Sequences::Mode ParkedDriver::wanted_mode() {
 void ParkedDriver::begin(Sequences::Mode mode) {
   const std::lock_guard lock(mutex_);
   if (mode_ != mode) {
-    if (mode == Sequences::Mode::drain && ties_.reports) {
+    if (mode == Sequences::Mode::drain && ties_.place == 0) {
       log(LogLevel::info,
           "order of keys is not kept any more (RetryOptions::order); what is parked is worked off, in order",
           {{"consumer", consumer_}});
@@ -121,8 +124,16 @@ milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
       later == heads.end() ? longest : std::min(longest, std::chrono::ceil<milliseconds>(later->wait));
   heads.erase(later, heads.end());
   if (heads.empty()) return until_next;
-  // Others look at the same ones: that all begin with the first would only make them meet.
   std::minstd_rand random(static_cast<std::minstd_rand::result_type>(random_token()));
+  // The drivers of an instance share them out: to meet at a head costs more than it seems. Now and then one looks at all,
+  // so that those of a driver whose handler is slow do not wait for it.
+  if (random() % 4 != 0) {
+    const auto others = std::ranges::stable_partition(heads, [&](const Sequences::Due& head) {
+      return std::hash<std::string>()(head.order_key) % ties_.drivers == ties_.place;
+    });
+    if (others.begin() != heads.begin()) heads.erase(others.begin(), others.end());
+  }
+  // Other instances look at the same ones, too.
   std::ranges::shuffle(heads, random);
   // One that processes may have died of is taken alone: a try must not count against its neighbours. And others take
   // some meanwhile, so that what is left of these is looked at anew.
@@ -138,12 +149,12 @@ bool ParkedDriver::count() {
   const auto gauge = [&](std::string_view name, std::uint64_t value) {
     metrics_.gauge(name, {{"consumer", consumer_}}, static_cast<double>(value));
   };
-  if (ties_.reports) {
+  if (ties_.place == 0) {
     gauge(metric::kParkedMessages, counts.messages);
     gauge(metric::kParkedKeys, counts.keys);
     gauge(metric::kStoppedKeys, counts.stopped);
   }
-  if (ties_.reports && counts.stopped > stopped_) {
+  if (ties_.place == 0 && counts.stopped > stopped_) {
     log(LogLevel::warn,
         "keys are stopped: the first message of each is dead, and what comes later of the key waits. Replay it, skip "
         "it, "
@@ -155,7 +166,7 @@ bool ParkedDriver::count() {
   if (order_.is_kept || counts.keys > 0) return true;
   mode_ = Sequences::Mode::off;
   sequences_.set_mode(mode_, order_, group_);
-  if (!ties_.reports) return false;
+  if (ties_.place != 0) return false;
   log(LogLevel::info, "nothing is parked any more; lanes do not look for it from now on", {{"consumer", consumer_}});
   return false;
 }
@@ -318,7 +329,12 @@ void ParkedDriver::route_failed() {
 /// It was taken three times, the last time with nothing beside it, and each time the process ended.
 void ParkedDriver::bury_crash_loop(const Sequences::Taken& taken) {
   auto head = sequences_.look_at_head(taken);
-  if (!head) return;
+  // Another may have its row locked just now, as when it finds out that it came too late.
+  for (int looks = 1; !head && looks < kLooksAtALockedHead; ++looks) {
+    std::this_thread::sleep_for(kOthersHaveThem);
+    head = sequences_.look_at_head(taken);
+  }
+  if (!head) return;  // once its lease is over it is looked at again
   failed_.push_back(
       {.taken = taken,
        .head = std::move(*head),

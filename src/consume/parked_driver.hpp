@@ -42,7 +42,8 @@ class ParkedDriver final {
   struct Ties {
     std::function<bool()> is_held = {};
     std::function<void(std::exception_ptr)> on_fatal = {};
-    bool reports = true;  // of several, one tells how much is parked
+    std::size_t place = 0;  // among the drivers of the instance; the first tells how much is parked
+    std::size_t drivers = 1;
   };
 
   ParkedDriver(Sequences& sequences, const std::string& consumer, FailureSink& failures, std::string group,

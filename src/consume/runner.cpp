@@ -141,7 +141,8 @@ void Runner::Engine::run(std::stop_token stop) {
           *sequences, handler_.consumer(), failures_, source_.group(), options_, work_, metrics_,
           ParkedDriver::Ties{.is_held = [this] { return is_held_.load(std::memory_order_acquire); },
                              .on_fatal = [this](std::exception_ptr error) { fail(std::move(error)); },
-                             .reports = i == 0}));
+                             .place = i,
+                             .drivers = options_.drivers}));
     }
     work_.when_parked([this] {
       for (const auto& driver : drivers_) driver->nudge();

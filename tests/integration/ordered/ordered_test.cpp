@@ -1,5 +1,6 @@
 // Retries that keep the order of a key: what a failed message means for those behind it, and for all others.
 #include <oncemark/ledger/parked.hpp>
+#include <oncemark/message/codec.hpp>
 
 #include "integration/ordered/ordered_fixture.hpp"
 
@@ -66,24 +67,30 @@ TEST_F(OrderedTest, MembersOfOneGroupDoNotOvertakeEachOther) {
 }
 
 TEST_F(OrderedTest, FailuresAndFollowersOfAGroupShareATransaction) {
-  for (const char* id : {"a0", "b0", "c0"}) script_.always_fail(id);
-  script_.close_gate("x0");
-  script_.close_gate("x1");
-  auto instance = start(log_of({"x0"}),
-                        {.retries = {.delays = {1h}, .order = retry::Order::by_key}, .workers = 1, .max_in_flight = 5});
-  const auto let_go_together = [&](const std::string& gate, const std::vector<std::string>& ids, std::int64_t offset) {
-    ASSERT_TRUE(eventually(10s, [&] { return script_.is_at_gate(gate); }));
-    for (const Record& record : log_of(ids, offset)) instance->source().add(record);
-    ASSERT_TRUE(eventually(10s, [&] { return instance->source().is_held_off(); })) << "not all of them were read";
-    script_.open_gate(gate);
+  dead_letter::Router router(pool_, {.retries = {.delays = {1h}, .order = retry::Order::by_key}});
+  inbox::Dedup handler(pool_, {.consumer = "shipping", .effects = Effects::transaction},
+                       [](const Message&, mysql::Transaction&) { throw std::runtime_error("not yet"); });
+  handler.sequences()->set_mode(consume::Sequences::Mode::keep, router.key_order(), "g");
+  const auto handle = [&](const std::vector<std::string>& ids, std::int64_t offset) {
+    std::vector<Message> messages;
+    for (const Record& record : log_of(ids, offset)) messages.push_back(decode_source_record(record));
+    for (Message& message : messages) handler.identify(message);
+    const auto settled = handler.handle(testing::pointers_to(messages)).messages;
+    std::vector<consume::Failure> failures;
+    for (std::size_t i = 0; i < settled.size(); ++i) {
+      if (!settled[i].failure) continue;
+      failures.push_back({.message = messages[i],
+                          .consumer = "shipping",
+                          .group = "g",
+                          .error = {.error_class = "std::runtime_error", .text = "not yet"}});
+    }
+    (void)router.route_all(failures);
   };
 
-  let_go_together("x0", {"a0", "b0", "c0", "y0"}, 1);
-  ASSERT_TRUE(eventually(10s, [&] { return parked() == 3 && instance->source().committed("orders") == 5; }));
-  instance->source().add(log_of({"x1"}, 5).front());
-  let_go_together("x1", {"c1", "a1", "b1", "b2"}, 6);
-  ASSERT_TRUE(eventually(10s, [&] { return parked() == 7; }));
+  handle({"c0", "a0", "b0"}, 0);
+  handle({"c1", "a1", "b1", "b2"}, 3);
 
+  EXPECT_EQ(parked(), 7);
   EXPECT_EQ(count("SELECT COUNT(DISTINCT due_at) FROM parked_key"), 1) << "they failed by one clock";
   EXPECT_EQ(count("SELECT COUNT(DISTINCT token) FROM consumed_message WHERE message_key IN ('a1', 'b1', 'b2', 'c1')"),
             1)
@@ -206,10 +213,11 @@ TEST_F(OrderedTest, AHeadThatEndsItsProcessAgainAndAgainIsNotRunAFourthTime) {
   script_.fail("a0", 1);
   auto instance =
       start(log_of({"a0", "a1"}),
-            {.retries = {.delays = {300ms}, .order = retry::Order::by_key, .on_dead = retry::OnDead::continue_key}});
+            {.retries = {.delays = {1h}, .order = retry::Order::by_key, .on_dead = retry::OnDead::continue_key}});
   ASSERT_TRUE(eventually(10s, [&] { return in_state("parked") == 2; }));
   const int runs = script_.runs("a0");
-  pool_.transact([](mysql::Transaction& tx) { tx.execute("UPDATE parked_key SET tries = 3"); });
+  pool_.transact(
+      [](mysql::Transaction& tx) { tx.execute("UPDATE parked_key SET tries = 3, due_at = UTC_TIMESTAMP(6)"); });
 
   ASSERT_TRUE(eventually(10s, [&] { return effects() == 1; }));
 
