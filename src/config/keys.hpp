@@ -24,6 +24,7 @@ struct Key {
   std::int64_t least = 0;  // numbers as they are, durations in milliseconds
   std::int64_t most = 0;
   std::function<void(Settings&, const Value&)> set;
+  std::function<std::string(const Settings&)> show;  // the value as it would stand in a file
 };
 
 /// Every key there is, sorted by name.

@@ -132,6 +132,7 @@ const std::vector<std::string>& names() {
       "parking.after_commit",
       "parking.before_commit",
       "partitions.before_drop",
+      "reconcile.before_commit",
       "relay.after_ack",
       "relay.after_mark",
       "relay.after_send",

@@ -42,16 +42,10 @@ constexpr Backoff kOutage{.initial = milliseconds(50), .factor = 2.0, .cap = mil
 /// Somebody else has moved or ended the job.
 struct Overtaken {};
 
-/// What became of one letter.
-struct Settled {
-  bool is_replayed = false;
-  std::string outcome;  // for the audit: "replayed", "skipped:done", …
-};
-
 void audit(mysql::Transaction& tx, const ReplayJob& job, const Letter& letter, const std::string& outcome) {
   tx.execute(
       "INSERT INTO replay_audit (job_id, letter_id, consumer, identity, life, action, outcome, operator, reason, at) "
-      "VALUES (?, ?, ?, ?, ?, 'replay', ?, ?, ?, UTC_TIMESTAMP(6))",
+      "VALUES (NULLIF(?, 0), ?, ?, ?, ?, 'replay', ?, ?, ?, UTC_TIMESTAMP(6))",
       job.id, letter.id, letter.consumer, letter.message.business_key, letter.message.life, outcome, job.operator_name,
       job.reason);
 }
@@ -74,7 +68,7 @@ void send_next_life(mysql::Transaction& tx, const ReplayOrder& order, const Repl
                                .due = now,
                                .first_failed_at = letter.first_failed_at});
   Headers headers = retry_headers(message, envelope, now);
-  headers.set(names::kReplayId, std::to_string(job.id));
+  if (job.id != 0) headers.set(names::kReplayId, std::to_string(job.id));
   send_on(tx, message,
           {.consumer = letter.consumer,
            .relay = order.relay,
@@ -95,7 +89,7 @@ Error changed(const Letter& letter) {
 }
 
 /// One letter, in the caller's transaction. Locks its state row before anything else.
-Settled settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
+Replayed settle(mysql::Transaction& tx, const ReplayOrder& order, const ReplayJob& job, const Letter& letter) {
   if (letter.state != LetterState::dead) return {.outcome = "skipped:" + std::string(to_string(letter.state))};
   if (letter.message.payload.is_null() && letter.message.headers.contains(names::kRecordLeftOut)) {
     // Replaying it would hand a tombstone to the handler.
@@ -227,7 +221,7 @@ struct Replay::State {
     std::size_t bytes = 0;
     for (const std::uint64_t id : ids) {
       const auto letter = find_letter(tx, id);
-      const Settled settled = letter ? settle(tx, order, job, *letter) : Settled{.outcome = "skipped:deleted"};
+      const Replayed settled = letter ? settle(tx, order, job, *letter) : Replayed{.outcome = "skipped:deleted"};
       if (letter) audit(tx, job, *letter, settled.outcome);
       ++done.letters;
       if (settled.is_replayed) ++done.replayed;
@@ -409,6 +403,16 @@ ReplayJob Replay::run(std::stop_token stop, const std::function<void(const Repla
   }
   state.lock.reset();
   return state.job;
+}
+
+Replayed replay_letter(mysql::Transaction& tx, std::uint64_t letter_id, const retry::TopicNames& topics,
+                       const std::string& relay, const std::string& operator_name, const std::string& reason) {
+  const auto letter = find_letter(tx, letter_id);
+  if (!letter) return {.outcome = "skipped:deleted"};
+  const ReplayJob no_job{.operator_name = operator_name, .reason = reason};
+  const Replayed replayed = settle(tx, {.relay = relay, .topics = topics}, no_job, *letter);
+  audit(tx, no_job, *letter, replayed.outcome);
+  return replayed;
 }
 
 std::vector<ReplayJob> replay_jobs(mysql::Pool& pool, const std::optional<std::string>& consumer, std::size_t limit) {

@@ -70,12 +70,12 @@ std::string append(mysql::Transaction& tx, const Draft& draft) {
   const Status status = draft.delay.count() > 0 ? Status::waiting : Status::pending;
   tx.execute(
       "INSERT INTO outbox_message (message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
-      "payload, headers, status, available_at, created_at, sent_at) VALUES (?, '', ?, ?, ?, ?, ?, "
+      "payload, headers, status, available_at, created_at, sent_at, payload_hash) VALUES (?, '', ?, ?, ?, ?, ?, "
       "COALESCE(CAST(? AS DATETIME(6)), UTC_TIMESTAMP(6)), ?, ?, ?, UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, "
-      "UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))",
+      "UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), ?)",
       id, draft.relay, shard_of(draft.key, id), draft.topic, draft.key, business_key_or_null(draft.business_key),
       draft.event_time, draft.payload, encode_headers(draft.headers), to_string(status),
-      std::chrono::microseconds(draft.delay).count());
+      std::chrono::microseconds(draft.delay).count(), payload_hash(draft.payload));
   return id;
 }
 

@@ -67,7 +67,7 @@ def columns_of_schema():
                 kind = re.split(r"\s+(?:CHARACTER SET|NOT NULL|NULL|DEFAULT)", " ".join(words[1].split()))[0]
                 columns[table, words[0]] = re.sub(r"ENUM\(.*\)", "ENUM", kind)
         for table, changes in re.findall(r"ALTER TABLE (\w+)((?:\s+ADD COLUMN [^,']+,?)+)", text):
-            for column, kind in re.findall(r"ADD COLUMN (\w+) (\S+)", changes):
+            for column, kind in re.findall(r"ADD COLUMN (\w+) (\S+(?: UNSIGNED)?)", changes):
                 columns[table, column] = kind
     return columns
 

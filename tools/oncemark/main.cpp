@@ -1,5 +1,5 @@
-// oncemark: the operators' program. Called by the name dlq-replay it is `oncemark dlq`, and as outbox-relay it is
-// `oncemark relay`.
+// oncemark: the operators' program. Called by the name dlq-replay it is `oncemark dlq`, as outbox-relay it is
+// `oncemark relay`, and as reconcile `oncemark reconcile`.
 #include "command_line.hpp"
 #include "program.hpp"
 

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include <oncemark/core/loop.hpp>
 #include <oncemark/core/signals.hpp>
@@ -10,6 +12,7 @@
 
 #include "output.hpp"
 #include "program.hpp"
+#include "reconcile.hpp"
 #include "stuck.hpp"
 
 namespace oncemark::tools {
@@ -49,7 +52,21 @@ void report(const std::deque<Running>& relays, std::string_view text) {
 struct RunFlags {
   std::vector<std::string> names;
   bool remove_sent = false;
+  bool reconcile = false;
 };
+
+/// Compares both sides now and then, beside relaying; nothing when it was not asked for.
+std::optional<std::jthread> reconciling(mysql::Pool& pool, const config::Settings& settings, const RunFlags& flags) {
+  if (!flags.reconcile) return std::nullopt;
+  auto reconciler = std::make_shared<reconcile::Reconciler>(pool, reconcile_options(settings));
+  return std::jthread([reconciler](std::stop_token stop) {
+    try {
+      reconciler->run(std::move(stop));
+    } catch (const std::exception& error) {
+      log(LogLevel::error, "the reconciliation cannot work", {{"text", error.what()}});
+    }
+  });
+}
 
 int run_relays(const Globals& globals, const RunFlags& flags) {
   const StopOnSignal signals;  // before any other thread
@@ -57,8 +74,8 @@ int run_relays(const Globals& globals, const RunFlags& flags) {
   if (flags.remove_sent) settings.relay.sent_rows = outbox::SentRows::removed;
   std::vector<std::string> names = flags.names;
   if (names.empty()) names.push_back(settings.relay.name);
-  // Each relay borrows one connection at a time, beside the one that holds its lease.
-  settings.mysql.size = std::max(settings.mysql.size, names.size() + 1);
+  // Each relay borrows one connection at a time, beside the one that holds its lease; a reconciliation borrows two.
+  settings.mysql.size = std::max(settings.mysql.size, names.size() + (flags.reconcile ? 3 : 1));
   const auto pool = open_pool(settings);
   if (!await_database(settings, *pool, signals.token())) return kDone;
 
@@ -69,7 +86,9 @@ int run_relays(const Globals& globals, const RunFlags& flags) {
        {"mysql", settings.mysql.url},
        {"schema", settings.mysql.schema},
        {"brokers", settings.kafka.brokers}});
+  auto reconciliation = reconciling(*pool, settings, flags);
   while (wait_for(signals.token(), kReportEvery)) report(relays, "relay so far");
+  reconciliation.reset();
 
   for (Running& running : relays) running.relay.stop();
   report(relays, "relay stopped");
@@ -96,6 +115,8 @@ void add_relay_verbs(CLI::App& parent, Program& program) {
       ->type_name("NAME")
       ->allow_extra_args(false);
   run.add_flag("--remove-sent", flags->remove_sent, "delete rows once they are sent, instead of keeping them marked");
+  run.add_flag("--reconcile", flags->reconcile,
+               "compare what was sent with what was done every [reconcile] interval (1h); differences go to the log");
   run.callback(
       [&program, flags] { program.chosen = [&program, flags] { return run_relays(program.globals, *flags); }; });
   add_stuck_verbs(parent, program);

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <oncemark/config/settings.hpp>
 
@@ -22,9 +23,8 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 
 /// Reads the file that find_file() names, then the environment, which overrides it.
 ///
-/// Shape:   TOML: sections [mysql], [kafka], [redis], [relay], [topics], [retention], [watchdog]; durations are text
-///          with a unit ("200ms", "5s", "10m",
-///          "2h", "7d"). Every key has a variable ONCEMARK_SECTION__NAME; lists there are separated by commas,
+/// Shape:   TOML: sections [mysql], [kafka], [redis], [relay], [topics], [retention], [watchdog],
+///          [reconcile]; durations are text with a unit ("200ms", "5s", "10m", "2h", "7d"). Every key has a variable ONCEMARK_SECTION__NAME; lists there are separated by commas,
 ///          kafka.properties by semicolons (a=b;c=d). A relative path in the file starts at the file's folder.
 /// Threads: any; reads files.
 /// Errors:  ConfigError: for an unknown key with its line, column and the nearest known key; for a value of the wrong
@@ -32,5 +32,18 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 ///          cannot be read. Values of secrets are never quoted.
 [[nodiscard]] Settings load(const std::optional<std::filesystem::path>& named = {},
                             const Environment& environment = process_environment());
+
+/// One setting as it takes effect.
+struct Shown {
+  std::string key = {};     // section.name
+  std::string value = {};   // as it would stand in a file; secrets as ***
+  std::string origin = {};  // "oncemark.toml line 3, column 1", "environment variable …" or "default"
+};
+
+/// Every setting there is, by name.
+///
+/// Shape:   passwords are in files of their own and never read here; properties of librdkafka that may hold one are
+///          masked.
+[[nodiscard]] std::vector<Shown> show(const Settings& settings);
 
 }  // namespace oncemark::config

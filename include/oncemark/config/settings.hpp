@@ -10,6 +10,7 @@
 #include <oncemark/kafka/settings.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/outbox/relay.hpp>
+#include <oncemark/reconcile/reconciler.hpp>
 #include <oncemark/redis/client.hpp>
 #include <oncemark/retry/topics.hpp>
 
@@ -29,6 +30,7 @@ struct Settings {
   retry::TopicNames topics = {};
   housekeeping::SweepOptions retention = {};
   housekeeping::WatchdogOptions watchdog = {};
+  reconcile::ReconcileOptions reconcile = {};
 
   std::string file = {};  // that was read; empty: there was none
   /// Where each key was set: "oncemark.toml line 3, column 1" or "environment variable ONCEMARK_…".

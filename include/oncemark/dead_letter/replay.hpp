@@ -112,6 +112,24 @@ class Replay final {
   std::unique_ptr<State> state_;
 };
 
+/// What became of one letter.
+struct Replayed {
+  bool is_replayed = false;
+  std::string outcome = {};  // for the audit: "replayed", or "skipped:" and what stands in its way
+};
+
+/// Replays one letter outside a job, for callers that have chosen it by other means.
+///
+/// Shape:   what Replay::run() does for each of its letters, with the audit, but without a job. `relay` empty: the one
+///          named like the consumer.
+/// Threads: the thread that owns `tx`. Locks the state row first.
+/// Errors:  PermanentError for a letter that cannot be replayed (a pointer to a record too large to be stored); Error
+///          {transient} when the letter changed under us; MysqlError.
+/// Crash:   all or nothing with `tx`.
+[[nodiscard]] Replayed replay_letter(mysql::Transaction& tx, std::uint64_t letter_id, const retry::TopicNames& topics,
+                                     const std::string& relay, const std::string& operator_name,
+                                     const std::string& reason);
+
 /// The jobs of a consumer, or of all, newest first. One that is marked running while nobody holds its lock is
 /// `interrupted`: its process died, and resume() goes on with it.
 [[nodiscard]] std::vector<ReplayJob> replay_jobs(mysql::Pool& pool, const std::optional<std::string>& consumer,

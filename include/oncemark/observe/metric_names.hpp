@@ -33,8 +33,10 @@ inline constexpr std::string_view kHalfChecks = "oncemark_transactional_checks_t
 inline constexpr std::string_view kHalfParked = "oncemark_transactional_parked_total";  // (sender) left to a person
 inline constexpr std::string_view kDirectSent = "oncemark_outbox_direct_sent_total";    // (relay)
 inline constexpr std::string_view kLateCallFailures = "oncemark_mysql_late_call_failures_total";  // () tries that threw
-inline constexpr std::string_view kLateCallsGivenUp = "oncemark_mysql_late_calls_given_up_total";  // ()
-inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";               // (table)
-inline constexpr std::string_view kResent = "oncemark_housekeeping_resent_messages_total";         // (consumer)
+inline constexpr std::string_view kLateCallsGivenUp = "oncemark_mysql_late_calls_given_up_total";       // ()
+inline constexpr std::string_view kSwept = "oncemark_housekeeping_swept_rows_total";                    // (table)
+inline constexpr std::string_view kResent = "oncemark_housekeeping_resent_messages_total";              // (consumer)
+inline constexpr std::string_view kDifferences = "oncemark_reconcile_differences";                      // (kind) gauge
+inline constexpr std::string_view kReconciledAt = "oncemark_reconcile_last_success_timestamp_seconds";  // () gauge
 
 }  // namespace oncemark::metric
