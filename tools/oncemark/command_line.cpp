@@ -47,14 +47,23 @@ void define(CLI::App& app, const std::string& name, Program& program) {
     app.description("Carries committed outbox rows to Kafka.");
     app.footer(guide + "  outbox-relay run --config /etc/oncemark/oncemark.toml --name main");
     add_relay_verbs(app, program);
+  } else if (name == "reconcile") {
+    app.description("Compares what was sent with what was done, and repairs what differs.");
+    app.footer(guide +
+               "  reconcile run\n"
+               "  reconcile run --repair --reason 'topic was made anew'");
+    add_reconcile_verbs(app, program);
   } else {
-    app.description("Operates oncemark: dead letters, retries, outbox relay, retention, schema.");
+    app.description("Operates oncemark: dead letters, retries, outbox relay, reconciliation, retention, schema.");
     app.footer(guide +
                "  oncemark schema apply\n"
                "  oncemark dlq topics\n"
                "  oncemark relay run --name main\n"
                "  oncemark sweep run");
+    add_config_verbs(add_family(app, "config", "what the programs were told, and by whom"), program);
     add_dlq_verbs(add_family(app, "dlq", "dead letters: look at them, and replay them (also: dlq-replay)"), program);
+    add_doctor_verb(app, program);
+    add_find_verb(app, program);
     add_relay_verbs(add_family(app, "relay", "carries outbox rows to Kafka (also: outbox-relay)"), program);
     add_half_verbs(add_family(app, "half", "transactional messages: run the check-back, settle what it cannot"),
                    program);
@@ -62,6 +71,9 @@ void define(CLI::App& app, const std::string& name, Program& program) {
         add_family(app, "parked", "keys that wait in order behind a failed message: see them, release them"), program);
     add_partitions_verbs(add_family(app, "partitions", "consumed_message by day, for a purge that costs nothing"),
                          program);
+    add_reconcile_verbs(
+        add_family(app, "reconcile", "compares what was sent with what was done, and repairs it (also: reconcile)"),
+        program);
     add_retry_verbs(add_family(app, "retry", "what waits for a later attempt: see it, hasten it, cancel it"), program);
     add_schema_verbs(add_family(app, "schema", "our tables in MySQL or MariaDB"), program);
     add_skip_verb(app, program);
@@ -145,7 +157,8 @@ int run_command_line(int argc, char** argv) {
   const std::string called = std::filesystem::path(argc > 0 ? argv[0] : "").filename().string();
   CLI::App app;
   Program program;
-  define(app, called == "dlq-replay" || called == "outbox-relay" ? called : "oncemark", program);
+  const bool is_own_name = called == "dlq-replay" || called == "outbox-relay" || called == "reconcile";
+  define(app, is_own_name ? called : "oncemark", program);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

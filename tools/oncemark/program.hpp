@@ -61,11 +61,15 @@ struct Program {
 CLI::App& add_verb(CLI::App& parent, const std::string& name, const std::string& description,
                    const std::string& examples);
 
+void add_config_verbs(CLI::App& parent, Program& program);
 void add_dlq_verbs(CLI::App& parent, Program& program);
 void add_half_verbs(CLI::App& parent, Program& program);
+void add_doctor_verb(CLI::App& parent, Program& program);
+void add_find_verb(CLI::App& parent, Program& program);
 void add_parked_verbs(CLI::App& parent, Program& program);
 void add_partitions_verbs(CLI::App& parent, Program& program);
 void add_relay_verbs(CLI::App& parent, Program& program);
+void add_reconcile_verbs(CLI::App& parent, Program& program);
 void add_schema_verbs(CLI::App& parent, Program& program);
 void add_retry_verbs(CLI::App& parent, Program& program);
 void add_skip_verb(CLI::App& parent, Program& program);

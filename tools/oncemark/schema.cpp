@@ -5,9 +5,11 @@
 #include <oncemark/mysql/migration.hpp>
 #include <oncemark/version.hpp>
 
+#include "grants.hpp"
 #include "messages.hpp"
 #include "output.hpp"
 #include "program.hpp"
+#include "schema_verify.hpp"
 
 namespace oncemark::tools {
 namespace {
@@ -92,28 +94,46 @@ int draw_new_epoch(const Globals& globals) {
   return kDone;
 }
 
-/// The name in quotes, or a placeholder when it is not configured.
-std::string quoted(const std::string& name, const char* placeholder, char quote) {
-  std::string text(1, quote);
-  for (const char c : name.empty() ? std::string(placeholder) : name) {
-    if (c == quote) text += c;
-    text += c;
+int verify(const Globals& globals) {
+  const config::Settings settings = globals.settings();
+  const auto pool = open_pool(settings);
+  std::vector<Deviation> found;
+  first_contact(settings, [&] { found = schema_deviations(*pool); });
+  for (const Deviation& one : found) {
+    if (globals.json) {
+      print_json({{"where", one.where}, {"text", one.text}});
+    } else {
+      std::cout << one.where << " " << one.text << '\n';
+    }
   }
-  return text + quote;
+  if (found.empty() && !globals.json) {
+    std::cout << "Database " << settings.mysql.schema << " has every table, column and key of version "
+              << kSchemaVersion << ".\n";
+  }
+  if (!found.empty()) {
+    say("Next: `oncemark schema apply` for what is missing; `oncemark schema print` for what it should be");
+  }
+  return found.empty() ? kDone : kUnhealthy;
 }
 
-int print_grants(const Globals& globals) {
+int print_grants(const Globals& globals, const std::vector<std::string>& roles) {
   const config::Settings settings = globals.settings();
-  const std::string on = " ON " + quoted(settings.mysql.schema, "SCHEMA", '`') + ".* TO " +
-                         quoted(settings.mysql.user, "USER", '\'') + "@'%';";
-  const std::string run = "GRANT SELECT, INSERT, UPDATE, DELETE" + on;
-  const std::string migrate = "GRANT CREATE, ALTER, INDEX, DROP, REFERENCES, LOCK TABLES" + on;
-  if (globals.json) {
-    print_json({{"run", run}, {"migrate", migrate}});
-  } else {
-    std::cout << "-- to run services, relays and dlq-replay\n"
-              << run << "\n-- in addition, for the account that runs `oncemark schema apply` and `partitions rotate`\n"
-              << migrate << '\n';
+  const std::string schema = settings.mysql.schema.empty() ? "SCHEMA" : settings.mysql.schema;
+  const std::string user = settings.mysql.user.empty() ? "USER" : settings.mysql.user;
+  std::vector<std::string> chosen = roles;
+  if (chosen.empty()) chosen.assign(std::begin(kRoles), std::end(kRoles));
+  for (const std::string& role : chosen) {
+    std::vector<std::string> statements;
+    if (role == "migrate") statements.push_back(grant_statement({migration_privileges()}, schema, "*", user));
+    for (const Right& right : rights_of(role)) {
+      statements.push_back(grant_statement(right.privileges, schema, right.table, user));
+    }
+    if (globals.json) {
+      print_json({{"role", role}, {"statements", statements}});
+      continue;
+    }
+    std::cout << "-- " << role << '\n';
+    for (const std::string& statement : statements) std::cout << statement << '\n';
   }
   return kDone;
 }
@@ -136,7 +156,25 @@ void add_schema_verbs(CLI::App& parent, Program& program) {
       "  oncemark schema status\n  oncemark schema status --json | jq -r .state", show_status);
   add("new-epoch", "after a restore, a copy or a reset of marks: make all hints in Redis void; harmless otherwise",
       "  oncemark schema new-epoch", draw_new_epoch);
-  add("grants", "print the rights that the configured account needs", "  oncemark schema grants", print_grants);
+  add("verify", "compare tables, columns and keys with what the migrations make; exit code 4 when they differ",
+      "  oncemark schema verify", verify);
+
+  CLI::App& grants = add_verb(
+      parent, "grants", "print the rights that the configured account needs, by role; needs no database",
+      "  oncemark schema grants --role consumer --role relay\n"
+      "\nRoles: producer (appends to the outbox), relay, consumer, report (`reconcile run`, lists and status),\n"
+      "operator (replays, repairs, sweeps), migrate (`schema apply`, `partitions`). A service that does several\n"
+      "needs the rights of each, and those on its own tables.");
+  auto roles = std::make_shared<std::vector<std::string>>();
+  grants.add_option("--role", *roles, "only this role; may be given several times")
+      ->type_name("ROLE")
+      ->allow_extra_args(false);
+  grants.callback([&program, roles] {
+    program.chosen = [&program, roles] {
+      log_as_messages();
+      return print_grants(program.globals, *roles);
+    };
+  });
 }
 
 }  // namespace oncemark::tools

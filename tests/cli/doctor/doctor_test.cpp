@@ -1,0 +1,157 @@
+// oncemark doctor, config show, schema verify, schema grants and find, as processes: each thing broken once.
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "support/letters.hpp"
+#include "support/process.hpp"
+#include "support/tool_environment.hpp"
+#include "support/two_sides.hpp"
+
+namespace oncemark::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class DoctorTest : public ::testing::Test {
+ protected:
+  Ended oncemark(std::vector<std::string> words, const std::map<std::string, std::string>& changes = {}) {
+    words.insert(words.begin(), program());
+    return run(std::move(words), with(environment_of(schema_), changes));
+  }
+  /// The line of doctor about `check`; null when there is none.
+  json line(const std::string& area, const std::string& check, const std::map<std::string, std::string>& changes = {}) {
+    std::istringstream lines(oncemark({"doctor", area, "--json"}, changes).out);
+    for (std::string text; std::getline(lines, text);) {
+      json one = json::parse(text);
+      if (one.value("area", "") == area && one.value("check", "") == check) return one;
+    }
+    return {};
+  }
+  void execute(const std::string& sql) {
+    auto session = pool_.connect(std::chrono::seconds(60));
+    session->control(sql);
+  }
+
+  TempSchema schema_{Tables::ours};
+  mysql::Pool pool_{schema_.options()};
+};
+
+TEST_F(DoctorTest, FindsNothingToFailInAStackThatIsWell) {
+  const Ended ended = oncemark({"doctor"});
+  EXPECT_EQ(ended.code, 0) << ended.out;
+  EXPECT_THAT(ended.out,
+              AllOf(HasSubstr("OK    mysql: version"), HasSubstr("OK    mysql: affected rows"),
+                    HasSubstr("OK    mysql: isolation"), HasSubstr("OK    kafka: reachable"), HasSubstr("0 FAIL")));
+}
+
+TEST_F(DoctorTest, SaysWhatIsUnreachableAndWhichSettingSaysSo) {
+  EXPECT_EQ(line("mysql", "reachable", {{"ONCEMARK_MYSQL__URL", "tcp://127.0.0.1:1"}})["level"], "FAIL");
+  EXPECT_THAT(line("mysql", "reachable", {{"ONCEMARK_MYSQL__SCHEMA", "no_such_db"}})["cure"].get<std::string>(),
+              HasSubstr("CREATE DATABASE no_such_db"));
+  EXPECT_THAT(line("mysql", "reachable", {{"ONCEMARK_MYSQL__USER", "nobody"}})["cure"].get<std::string>(),
+              HasSubstr("ONCEMARK_MYSQL__USER"));
+  const Ended ended = oncemark({"doctor", "kafka"}, {{"ONCEMARK_KAFKA__BROKERS", "127.0.0.1:1"}});
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("FAIL  kafka: reachable"), HasSubstr("ONCEMARK_KAFKA__BROKERS")));
+  EXPECT_EQ(line("redis", "reachable", {{"ONCEMARK_REDIS__URL", "tcp://127.0.0.1:1"}})["level"], "FAIL");
+}
+
+TEST_F(DoctorTest, FindsTablesThatAreMissingOrChanged) {
+  execute("ALTER TABLE outbox_message DROP COLUMN payload_hash");
+  execute("ALTER TABLE consumed_message MODIFY consumer VARCHAR(100) CHARACTER SET utf8mb4 NOT NULL");
+  const Ended ended = oncemark({"schema", "verify"});
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_THAT(ended.out,
+              AllOf(HasSubstr("outbox_message.payload_hash is missing"),
+                    HasSubstr("consumed_message.consumer is varchar(100) NOT NULL, not varchar(100) ascii_bin")));
+  EXPECT_EQ(line("mysql", "tables")["level"], "FAIL");
+
+  execute("DELETE FROM oncemark_schema WHERE version > 3");
+  EXPECT_EQ(line("mysql", "tables")["cure"], "oncemark schema apply");
+}
+
+TEST_F(DoctorTest, FindsNoDeviationInTablesThatWereJustMade) {
+  const Ended ended = oncemark({"schema", "verify"});
+  EXPECT_EQ(ended.code, 0) << ended.out;
+}
+
+TEST_F(DoctorTest, KnowsRightsThatAreLackingAndRightsThatAreTooMany) {
+  EXPECT_THAT(line("mysql", "least privilege")["level"], "WARN") << "the stack's account may do everything";
+  const std::string user = "om_" + schema_.name().substr(8, 12);
+  execute("CREATE USER '" + user + "'@'%' IDENTIFIED BY 'secret-17'");
+  std::istringstream statements(
+      oncemark({"schema", "grants", "--role", "report"}, {{"ONCEMARK_MYSQL__USER", user}}).out);
+  for (std::string one; std::getline(statements, one);) {
+    if (one.starts_with("GRANT")) execute(one.substr(0, one.find(';')));
+  }
+  const std::filesystem::path password = std::filesystem::temp_directory_path() / user;
+  std::ofstream(password) << "secret-17\n";
+  const std::map<std::string, std::string> as_user{{"ONCEMARK_MYSQL__USER", user},
+                                                   {"ONCEMARK_MYSQL__PASSWORD_FILE", password.string()}};
+
+  EXPECT_EQ(line("mysql", "least privilege", as_user)["level"], "OK");
+  EXPECT_THAT(line("mysql", "grants", as_user)["cure"].get<std::string>(), HasSubstr("GRANT "));
+  EXPECT_EQ(line("config", "mysql.password_file", as_user)["cure"], "chmod 600 " + password.string());
+  insert_both(pool_, {.id = "ok"});
+  insert_sent(pool_, {.id = "lost"});
+  EXPECT_EQ(oncemark({"reconcile", "run"}, as_user).code, 4) << "these rights are enough to report";
+  EXPECT_NE(oncemark({"reconcile", "run", "--only", "unsettled", "--repair", "--yes"}, as_user).code, 0);
+  std::filesystem::remove(password);
+  execute("DROP USER '" + user + "'@'%'");
+}
+
+TEST_F(DoctorTest, FindsTopicsThatAreMissing) {
+  const Ended ended = oncemark({"doctor", "kafka", "--group", "g", "--topic", "no-such-topic"});
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("no-such-topic: does not exist"), HasSubstr("kafka-topics.sh")));
+}
+
+TEST_F(DoctorTest, ShowsWhereEachSettingComesFromAndNoSecret) {
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / (schema_.name() + ".toml");
+  std::ofstream(file)
+      << "[relay]\nbatch = 17\n[kafka]\nproperties = { \"ssl.key.password\" = \"secret-17\", \"acks\" = "
+         "\"all\" }\n[reconcile]\nsla = \"90s\"\npairs = [\"shipping:orders\"]\n";
+  const Ended ended = oncemark({"config", "show", "--config", file.string()}, {{"ONCEMARK_RELAY__NAME", "other"}});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("batch = 17"), HasSubstr("line 2, column"), HasSubstr("name = \"other\""),
+                               HasSubstr("environment variable ONCEMARK_RELAY__NAME"), HasSubstr("sla = \"90s\""),
+                               HasSubstr("pairs = [\"shipping:orders\"]"), HasSubstr("\"ssl.key.password\" = \"***\""),
+                               HasSubstr("# default"), Not(HasSubstr("secret-17"))));
+
+  std::ofstream(file) << ended.out;  // what it prints can be read again
+  const Ended again = oncemark({"config", "show", "--config", file.string(), "--set"});
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.out, HasSubstr("batch = 17"));
+
+  std::ofstream(file) << "[relay]\nbatches = 17\n";
+  const Ended unknown = oncemark({"config", "show", "--config", file.string()});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, AllOf(HasSubstr("line 2, column 1"), HasSubstr("Did you mean \"batch\"?")));
+  std::ofstream(file) << "[reconcile]\npairs = \"orders\"\n";
+  EXPECT_THAT(oncemark({"config", "show", "--config", file.string()}).err,
+              AllOf(HasSubstr("consumer:topic"), HasSubstr("line 2")));
+  std::filesystem::remove(file);
+}
+
+TEST_F(DoctorTest, FindTellsWhereAMessageIs) {
+  insert_both(pool_, {.id = "m-1", .business_key = "order-1"});
+  (void)bury(pool_, order_message("o-2"));
+
+  EXPECT_THAT(oncemark({"find", "order-1"}).out,
+              AllOf(HasSubstr("state   shipping: done"), HasSubstr("outbox  main: row"), HasSubstr("m-1")));
+  EXPECT_THAT(oncemark({"find", "m-1"}).out, HasSubstr("state   shipping: done")) << "by its message id";
+  EXPECT_THAT(oncemark({"find", "o-2"}).out,
+              AllOf(HasSubstr("dead"), HasSubstr("letter  shipping: 1 dead"), HasSubstr("dlq:shipping:1")));
+  EXPECT_THAT(oncemark({"find", "nothing"}).err, HasSubstr("Nothing here knows"));
+  EXPECT_EQ(oncemark({"find", "nothing", "--fail-if-empty"}).code, 5);
+}
+
+}  // namespace
+}  // namespace oncemark::testing
