@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <unordered_map>
 
 #include <oncemark/core/error.hpp>
@@ -12,7 +13,12 @@
 namespace oncemark::reconcile {
 namespace {
 
-constexpr std::uint64_t kStretch = 1'000'000;         // rows a statement; far below the read time-out
+// Rows that one statement adds up: as many as take a second or two, far below the time that an answer may take.
+constexpr std::uint64_t kFirstStretch = 200'000;
+constexpr std::uint64_t kLeastStretch = 10'000;
+constexpr std::uint64_t kMostStretch = 2'000'000;
+constexpr std::chrono::seconds kQuick{1};
+constexpr std::chrono::seconds kSlow{3};
 constexpr std::uint64_t kMessagesABucket = 64;        // that suitable_slices() aims at
 constexpr std::uint32_t kSuitableBuckets = 1u << 17;  // and at most so many, for they lie in memory
 constexpr std::size_t kMostStretches = UINT16_MAX;
@@ -46,9 +52,10 @@ class Adder {
         return tx.query("SELECT COALESCE(MIN(id), 1), COALESCE(MAX(id), 0) FROM outbox_message").at(0);
       });
       const auto last = ids.get<std::uint64_t>(1);
-      const std::uint64_t step = std::max(kStretch, last / (kMostStretches - 1));
-      for (std::uint64_t after = ids.get<std::uint64_t>(0) - 1; after < last; after += step) {
-        add({.after = std::to_string(after), .up_to = std::to_string(std::min(last, after + step))});
+      for (std::uint64_t after = ids.get<std::uint64_t>(0) - 1; after < last;) {
+        const std::uint64_t up_to = std::min(last, after + std::max(stretch_, last / (kMostStretches - 1)));
+        add({.after = std::to_string(after), .up_to = std::to_string(up_to)});
+        after = up_to;
       }
       return std::move(digest_);
     }
@@ -71,7 +78,7 @@ class Adder {
       return tx.query_row(
           "SELECT message_key FROM consumed_message WHERE consumer = ? AND message_key > ? ORDER BY message_key LIMIT "
           "1 OFFSET ?",
-          side_.consumer, after, kStretch);
+          side_.consumer, after, stretch_);
     });
     if (!row) return std::nullopt;
     return row->get<std::string>(0);
@@ -86,8 +93,12 @@ class Adder {
 
   void add(Stretch stretch) {
     if (stop_.stop_requested()) throw UnavailableError("the reconciliation was stopped");
+    const auto began = std::chrono::steady_clock::now();
     const mysql::Rows rows =
         pool_.transact([&](mysql::Transaction& tx) { return tx.query_with(sums_, params(stretch)); });
+    const auto took = std::chrono::steady_clock::now() - began;
+    if (took < kQuick) stretch_ = std::min(kMostStretch, stretch_ * 2);
+    if (took > kSlow) stretch_ = std::max(kLeastStretch, stretch_ / 2);
     const auto index = static_cast<std::uint16_t>(std::min(digest_.stretches.size(), kMostStretches - 1));
     for (const mysql::Row& row : rows) {
       Buckets& buckets = buckets_of(row.get<std::uint64_t>(0), stretch);
@@ -127,6 +138,7 @@ class Adder {
   std::string where_;
   std::string sums_;
   Digest digest_;
+  std::uint64_t stretch_ = kFirstStretch;
   std::unordered_map<std::uint64_t, Buckets*> by_crc_;
 };
 

@@ -78,8 +78,8 @@ enum class Contents { compared, ignored };
 
 /// Digests business rows of the outbox that were sent.
 ///
-/// Shape:   reads the whole table once, in stretches of a million rows, each by one statement that the server adds up:
-///          only sums travel. `topics` empty: all of them.
+/// Shape:   reads the whole table once, in stretches of up to two million rows, each by one statement that the
+///          server adds up: only sums travel. `topics` empty: all of them.
 /// Threads: any; one connection of the pool. Locks nothing.
 /// Errors:  MysqlError; Error{unavailable} when stopped half-way.
 [[nodiscard]] Digest digest_sent(mysql::Pool& pool, const Grid& grid, const std::vector<std::string>& topics,

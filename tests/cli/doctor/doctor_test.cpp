@@ -37,6 +37,7 @@ class DoctorTest : public ::testing::Test {
   void execute(const std::string& sql) {
     auto session = pool_.connect(std::chrono::seconds(60));
     session->control(sql);
+    session->control("COMMIT");
   }
 
   TempSchema schema_{Tables::ours};
