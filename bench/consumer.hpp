@@ -40,7 +40,7 @@ namespace bench {
                                        .user = contract.user,
                                        .password = contract.password,
                                        .schema = contract.business,
-                                       .size = workers + 4};
+                                       .size = workers + 8};  // drivers of parked messages, and the relay
   oncemark::mysql::Pool(options).acquire()->control("CREATE DATABASE IF NOT EXISTS " + contract.ours);
   options.schema = contract.ours;
   return options;
