@@ -111,6 +111,10 @@ void disarm() {
 const std::vector<std::string>& names() {
   // clang-format off: one a line, so that additions do not meet
   static const std::vector<std::string> sorted = {
+      "binlog.after_ack",
+      "binlog.after_commit",
+      "binlog.after_send",
+      "binlog.before_commit",
       "checkback.after_append",
       "checkback.after_park",
       "checkback.after_send",

@@ -31,6 +31,7 @@ class KeyGate final {
   void clear_aside();
 
   [[nodiscard]] bool is_open() const noexcept { return closed_.empty() && waiting_.empty(); }
+  [[nodiscard]] bool is_closed(std::uint64_t key) const { return closed_.contains(key); }
   /// Whether the row was found waiting before.
   [[nodiscard]] bool is_waiting(std::uint64_t id) const { return waiting_.contains(id); }
   /// Whether the row may be sent; if not, it is remembered as waiting.

@@ -17,6 +17,7 @@
 
 #include "outbox/dispatch.hpp"
 #include "outbox/relay_rows.hpp"
+#include "outbox/trouble_log.hpp"
 #include "outbox/window.hpp"
 
 namespace oncemark::outbox {
@@ -29,7 +30,6 @@ constexpr milliseconds kPingAfter{600};  // the server drops the lease after 2 s
 // better than many.
 constexpr std::size_t kBatchesAhead = 8;
 constexpr std::size_t kMaxAhead = 20'000;
-constexpr milliseconds kSayAgainAfter{30'000};
 constexpr Backoff kTrouble{.initial = milliseconds(250), .factor = 2.0, .cap = milliseconds(5'000), .jitter = 0.2};
 
 SteadyTime steady_now() noexcept { return std::chrono::steady_clock::now(); }
@@ -44,32 +44,6 @@ void require(bool is_allowed, const char* field, const std::string& value, const
 }
 
 std::string text(milliseconds time) { return std::to_string(time.count()) + " ms"; }
-
-/// Says the same trouble once, and again every half minute while it lasts.
-class TroubleLog {
- public:
-  explicit TroubleLog(std::string relay) : relay_(std::move(relay)) {}
-
-  void say(const std::string& error_class, const std::string& why) {
-    if (error_class == said_ && steady_now() < quiet_until_) return;
-    said_ = error_class;
-    quiet_until_ = steady_now() + kSayAgainAfter;
-    is_open_ = true;
-    log(LogLevel::error, "the outbox relay cannot work; its rows wait, and it tries again",
-        {{"relay", relay_}, {"error", error_class}, {"text", why}});
-  }
-  void over() {
-    if (!is_open_) return;
-    is_open_ = false;
-    log(LogLevel::info, "the outbox relay works again", {{"relay", relay_}});
-  }
-
- private:
-  const std::string relay_;
-  std::string said_;
-  SteadyTime quiet_until_{};
-  bool is_open_ = false;
-};
 
 }  // namespace
 

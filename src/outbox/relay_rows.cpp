@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <unordered_set>
 #include <utility>
 
@@ -58,23 +59,64 @@ OutboxRow to_outbox_row(const Row& row) {
   result.key = hash_of(result.record.key);
   result.record.payload = row.get<Bytes>(5);
   result.attempts = row.get<int>(7);
-  try {
-    result.record.headers = decode_headers(row.get<std::string>(6));
-  } catch (const PermanentError& error) {
-    result.defect = error.what();
-  }
-  Headers& headers = result.record.headers;
-  headers.set(names::kMessageId, result.message_id);
-  // A foreign record without an event time gets none on its way round by the retry topic: its handler sees the headers
-  // that it came with.
   result.is_failure = !row.get<std::string>(8).empty();
-  if (!result.is_failure || headers.contains(names::kEventTime)) {
-    headers.set(names::kEventTime, format_rfc3339(row.get<Time>(4)));
-  }
+  set_headers(result, row.get<std::string>(6), row.get<Time>(4));
   return result;
 }
 
+std::uint64_t mark_sent_in(mysql::Session& session, const std::vector<std::uint64_t>& ids) {
+  std::vector<Param> params;
+  const std::string condition = ids_condition(ids, params);
+  return session.execute(
+      "UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'sent', sent_at = UTC_TIMESTAMP(6), "
+      "last_error = NULL WHERE " +
+          condition + " AND status <> 'sent'",
+      params);
+}
+
+std::uint64_t remove_in(mysql::Session& session, const std::vector<std::uint64_t>& ids) {
+  std::vector<Param> params;
+  const std::string condition = ids_condition(ids, params);
+  return session.execute("DELETE FROM outbox_message WHERE " + condition, params);
+}
+
+// A scan passes over rows whose transaction is still committing; a look-up of one row waits for it. Rows that are gone
+// cost a look-up each, and there are few.
+void settle_one_by_one(mysql::Session& session, const std::vector<std::uint64_t>& ids, SentRows sent_rows) {
+  std::unordered_set<std::uint64_t> sent;
+  if (sent_rows == SentRows::kept) {
+    std::vector<Param> params;
+    const std::string condition = ids_condition(ids, params);
+    for (const Row& row : session.query(
+             "SELECT id FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition + " AND status = 'sent'",
+             params)) {
+      sent.insert(row.get<std::uint64_t>(0));
+    }
+  }
+  for (const std::uint64_t id : ids) {
+    if (sent_rows == SentRows::removed) {
+      remove_in(session, {id});
+    } else if (!sent.contains(id)) {
+      mark_sent_in(session, {id});
+    }
+  }
+}
+
 }  // namespace
+
+// A foreign record without an event time gets none on its way round by the retry topic: its handler sees the headers
+// that it came with.
+void set_headers(OutboxRow& row, std::string_view encoded, Time event_time) {
+  Headers& headers = row.record.headers;
+  try {
+    headers = decode_headers(encoded);
+  } catch (const PermanentError& error) {
+    row.defect = error.what();
+  }
+  headers.set(names::kMessageId, row.message_id);
+  if (!row.is_failure || headers.contains(names::kEventTime))
+    headers.set(names::kEventTime, format_rfc3339(event_time));
+}
 
 KeyHash hash_of(const Bytes& message_key) noexcept {
   if (message_key.is_null()) return std::nullopt;
@@ -209,21 +251,50 @@ std::vector<OutboxRow> RelayRows::read(const std::vector<std::uint64_t>& ids) {
 
 void RelayRows::mark_sent(const std::vector<std::uint64_t>& ids) {
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
-    std::vector<Param> params;
-    const std::string condition = ids_condition(part, params);
-    execute(
-        "UPDATE outbox_message FORCE INDEX (PRIMARY) SET status = 'sent', sent_at = UTC_TIMESTAMP(6), "
-        "last_error = NULL WHERE " +
-            condition + " AND status <> 'sent'",
-        params);
+    with_connection([&](mysql::Connection& connection) { return mark_sent_in(connection, part); });
   });
 }
 
 void RelayRows::remove(const std::vector<std::uint64_t>& ids) {
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+    with_connection([&](mysql::Connection& connection) { return remove_in(connection, part); });
+  });
+}
+
+std::vector<std::uint64_t> RelayRows::still_pending(const std::vector<std::uint64_t>& ids) {
+  std::unordered_set<std::uint64_t> pending;
+  in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
-    execute("DELETE FROM outbox_message WHERE " + condition, params);
+    for (const Row& row :
+         query("SELECT id FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition + " AND status = 'pending'",
+               params)) {
+      pending.insert(row.get<std::uint64_t>(0));
+    }
+  });
+  std::vector<std::uint64_t> found;
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(found),
+               [&](std::uint64_t id) { return pending.contains(id); });
+  return found;
+}
+
+void RelayRows::settle_with(const std::vector<std::uint64_t>& ids, SentRows sent_rows,
+                            const std::function<void(mysql::Session&)>& also) {
+  with_connection([&](mysql::Connection& connection) {
+    connection.control("START TRANSACTION");
+    try {
+      in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
+        const std::uint64_t settled =
+            sent_rows == SentRows::removed ? remove_in(connection, part) : mark_sent_in(connection, part);
+        if (settled < part.size()) settle_one_by_one(connection, part, sent_rows);
+      });
+      also(connection);
+      connection.control("COMMIT");
+    } catch (...) {
+      if (connection.is_usable()) connection.control("ROLLBACK");
+      throw;
+    }
+    return 0;
   });
 }
 

@@ -2,14 +2,17 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <oncemark/core/clock.hpp>
 #include <oncemark/message/ports.hpp>
 #include <oncemark/mysql/pool.hpp>
+#include <oncemark/outbox/relay.hpp>
 
 namespace oncemark::outbox {
 
@@ -47,6 +50,9 @@ struct OutboxRow {
   std::string defect;       // why it can never be sent, if so: its headers cannot be read
 };
 
+/// Completes the record of a row whose other fields are set: its headers as the column holds them, with our own.
+void set_headers(OutboxRow& row, std::string_view encoded, Time event_time);
+
 /// The statements of a relay.
 ///
 /// Shape:   each statement is a transaction by itself, on a connection of the relay's own: a poll is one round trip,
@@ -70,6 +76,12 @@ class RelayRows final {
 
   void mark_sent(const std::vector<std::uint64_t>& ids);
   void remove(const std::vector<std::uint64_t>& ids);
+  /// Those of the rows that are pending, in the order given.
+  [[nodiscard]] std::vector<std::uint64_t> still_pending(const std::vector<std::uint64_t>& ids);
+  /// Marks (or removes) the rows and does what `also` does, in one transaction. Waits for rows whose transaction is in
+  /// the binlog and not visible yet. `also` may run more than once.
+  void settle_with(const std::vector<std::uint64_t>& ids, SentRows sent_rows,
+                   const std::function<void(mysql::Session&)>& also);
   /// Makes the rows wait, and their keys with them.
   enum class Attempt { counted, not_counted };
   void mark_failing(const std::vector<std::uint64_t>& ids, std::chrono::milliseconds delay, const std::string& error,

@@ -67,8 +67,12 @@ void create_shards(mysql::Session& session, const std::string& relay) {
 }  // namespace
 
 struct ShardLease::State {
-  State(mysql::Pool& lease_pool, std::string relay_name, std::chrono::seconds limit)
-      : pool(lease_pool), relay(std::move(relay_name)), idle_limit(limit) {}
+  State(mysql::Pool& lease_pool, std::string relay_name, std::chrono::seconds limit, Share kind)
+      : pool(lease_pool), relay(std::move(relay_name)), idle_limit(limit), share_kind(kind) {}
+
+  [[nodiscard]] std::size_t fitting_share() const noexcept {
+    return share_kind == Share::all ? static_cast<std::size_t>(kShards) : share_of(live);
+  }
 
   // Runs `work` on the connection. After any error the connection is dropped, and with it the lease.
   template <typename Work>
@@ -115,6 +119,7 @@ struct ShardLease::State {
   mysql::Pool& pool;
   const std::string relay;
   const std::chrono::seconds idle_limit;
+  const Share share_kind;
   std::unique_ptr<mysql::Connection> connection;
   std::optional<Seats> seats;
   int seat = -1;
@@ -127,8 +132,8 @@ struct ShardLease::State {
   milliseconds retry_after = kFirstRetry;  // while less than the share is held
 };
 
-ShardLease::ShardLease(mysql::Pool& pool, std::string relay, std::chrono::seconds idle_limit)
-    : state_(std::make_unique<State>(pool, std::move(relay), idle_limit)) {}
+ShardLease::ShardLease(mysql::Pool& pool, std::string relay, std::chrono::seconds idle_limit, Share share)
+    : state_(std::make_unique<State>(pool, std::move(relay), idle_limit, share)) {}
 
 ShardLease::~ShardLease() { release(); }
 
@@ -140,7 +145,7 @@ const std::vector<int>& ShardLease::take() {
   if (!state.is_counted) state.count();
   state.is_counted = false;
 
-  const std::size_t former_share = std::exchange(state.share, share_of(state.live));
+  const std::size_t former_share = std::exchange(state.share, state.fitting_share());
   const std::array<mysql::Param, 2> params{state.relay, state.share};
   const mysql::Rows rows = state.heard_by_server([&] {
     return state.connection->query(
@@ -160,7 +165,7 @@ bool ShardLease::keep() {
   if (!state.connection) return true;
   state.count();
   const milliseconds age = since(state.taken);
-  return share_of(state.live) != state.share || age >= kRenewAfter ||
+  return state.fitting_share() != state.share || age >= kRenewAfter ||
          (state.held.size() < state.share && age >= state.retry_after);
 }
 

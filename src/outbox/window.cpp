@@ -49,6 +49,17 @@ std::vector<std::uint64_t> Window::look(const std::vector<int>& shards, const Fl
   }
 }
 
+Window::Glance Window::glance(const std::vector<int>& shards) {
+  const Peek peek = rows_.peek(shards, 1 + gate_.waiting(), gate_.failing());
+  gate_.set_failing(peek.failing, rows_.keys(gate_.unknown(peek.failing)));
+  Glance glance;
+  for (const std::uint64_t id : peek.pending) {
+    if (glance.first_pending == 0 && !gate_.is_waiting(id)) glance.first_pending = id;
+  }
+  glance.is_any_due = !peek.due.empty() || !gate_.due_heads(shards, 1).empty();
+  return glance;
+}
+
 std::vector<std::uint64_t> Window::passing(const std::vector<std::uint64_t>& pending, std::size_t room) {
   std::vector<std::uint64_t> passed;
   for (auto next = pending.begin(); next != pending.end() && passed.size() < room;) {

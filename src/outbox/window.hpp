@@ -26,6 +26,14 @@ class Window final {
     return look(shards, flight);
   }
   [[nodiscard]] std::size_t size() const noexcept { return batch_; }
+  /// What there is to do, by one statement that reads next to nothing. Learns which keys wait on the way.
+  struct Glance {
+    std::uint64_t first_pending = 0;  // of those that do not wait for their key; 0: none
+    bool is_any_due = false;          // a row whose time has come: a waiting one, or a failing one
+  };
+  [[nodiscard]] Glance glance(const std::vector<int>& shards);
+  /// Whether rows of that key wait behind one that did not get through.
+  [[nodiscard]] bool is_closed(const KeyHash& key) const { return key && gate_.is_closed(*key); }
   /// Passes over these rows and their keys as long as there are others to try.
   void set_aside(const std::vector<RowKey>& rows) { gate_.set_aside(rows); }
   /// Those set aside, which are no longer.

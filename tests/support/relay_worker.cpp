@@ -1,12 +1,13 @@
 // A relay as a process of its own, to be killed and paused by tests. Its sink appends a line per record to a file,
 // which stands for the topic.
 //
-// usage: relay_worker SCHEMA FILE [ROWS]; with ROWS it appends so many rows without a key, which it sends directly, and is
-// no relay. The database comes from the environment that tools/stack exports.
+// usage: relay_worker SCHEMA FILE [poll|binlog|ROWS]; with ROWS it appends so many rows without a key, which it sends
+// directly, and is no relay. The database comes from the environment that tools/stack exports.
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <oncemark/binlog/relay.hpp>
 #include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
 
@@ -54,18 +56,23 @@ void send_directly(om::mysql::Pool& pool, om::Sink& sink, int rows) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string source = argc == 4 ? argv[3] : "poll";
   if (argc != 3 && argc != 4) {
-    std::cerr << "usage: relay_worker SCHEMA FILE [ROWS]\n";
+    std::cerr << "usage: relay_worker SCHEMA FILE [poll|binlog|ROWS]\n";
     return 2;
   }
   om::mysql::PoolOptions options = om::testing::Stack::mysql();
   options.schema = argv[1];
   om::mysql::Pool pool(options);
   FileSink sink(argv[2]);
-  if (argc == 4) {
-    send_directly(pool, sink, std::stoi(argv[3]));
+  if (source != "poll" && source != "binlog") {
+    send_directly(pool, sink, std::stoi(source));
     return 0;
   }
-  om::outbox::Relay relay(pool, sink, {.batch = 50, .poll_interval = 5ms, .max_poll_interval = 20ms});
+  const om::outbox::RelayOptions relay_options{.batch = 50, .poll_interval = 5ms, .max_poll_interval = 20ms};
+  std::optional<om::outbox::Relay> polling;
+  std::optional<om::binlog::Relay> decoding;
+  if (source == "poll") polling.emplace(pool, sink, relay_options);
+  if (source == "binlog") decoding.emplace(pool, sink, om::binlog::RelayOptions{.outbox = relay_options});
   for (;;) ::pause();
 }

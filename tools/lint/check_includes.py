@@ -30,9 +30,11 @@ MAY_INCLUDE = {
     "transactional": (["core", "message", "observe", "mysql", "outbox", "consume"], "no broker of its own"),
     "reconcile": (["core", "message", "observe", "mysql", "outbox", "ledger", "inbox", "dead_letter"],
                   "compares tables; a repair goes out through the outbox"),
+    "binlog": (["core", "message", "observe", "mysql", "outbox"],
+               "a log of changes as messages: what it hands on goes to message::Sink"),
     "housekeeping": (["core", "observe", "mysql", "outbox", "ledger", "inbox", "dead_letter"], "sweeps tables"),
     "config": (["core", "message", "observe", "mysql", "kafka", "redis", "consume", "retry", "outbox", "ledger",
-                "inbox", "dead_letter", "transactional", "reconcile", "housekeeping"],
+                "inbox", "dead_letter", "transactional", "reconcile", "binlog", "housekeeping"],
                "may name any public Options; nothing in the library may include config"),
     "testing": (["core", "message", "observe", "mysql", "consume", "inbox", "ledger", "dead_letter"],
                 "doubles for the seams; never included by the library"),
@@ -46,6 +48,8 @@ EXCEPTIONS = {
 
 # Third-party headers: the places that may include them, by prefix of the path, and why nobody else may.
 THIRD_PARTY = {
+    r"mariadb/": (["src/binlog/stream.cpp"], "libmariadb carries packets of the binlog, and nothing else"),
+    r"zlib\.h|zstd\.h": (["src/binlog/", "tests/unit/binlog/"], "what servers compress in their binlogs"),
     r"cppconn/|mysql_": (["src/mysql/", "bench/server.hpp", "bench/raw_limit.cpp"],
                          "Connector/C++ stays behind oncemark/mysql; a judge and a limit do without us"),
     r"librdkafka/": (["src/kafka/", "tests/unit/kafka/", "tests/support/", "bench/topic.hpp", "bench/live.cpp"],

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <thread>
 
+#include <oncemark/binlog/bell.hpp>
+#include <oncemark/binlog/relay.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/core/signals.hpp>
 #include <oncemark/kafka/producer.hpp>
@@ -21,39 +24,84 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kReportEvery = 60s;
+constexpr auto kLookEvery = 500ms;
+
+enum class Source { poll, bell, binlog };
+
+struct RunFlags {
+  std::vector<std::string> names;
+  bool remove_sent = false;
+  bool reconcile = false;
+  Source source = Source::poll;
+  bool from_now = false;
+  bool rows_pass = false;
+};
 
 /// One relay with the producer that belongs to it alone.
 struct Running {
-  Running(mysql::Pool& pool, const config::Settings& settings, std::string relay_name)
-      : name(std::move(relay_name)), producer(settings.kafka), relay(pool, producer, named(settings.relay, name)) {}
+  Running(mysql::Pool& pool, const config::Settings& settings, const RunFlags& flags, std::string relay_name)
+      : name(std::move(relay_name)), producer(settings.kafka) {
+    outbox::RelayOptions options = settings.relay;
+    options.name = name;
+    if (flags.source != Source::binlog) {
+      polling.emplace(pool, producer, std::move(options));
+      return;
+    }
+    decoding.emplace(pool, producer,
+                     binlog::RelayOptions{.outbox = std::move(options),
+                                          .rows = flags.rows_pass ? binlog::Rows::pass : binlog::Rows::stay,
+                                          .start = flags.from_now ? binlog::Start::now : binlog::Start::checkpoint});
+  }
 
-  static outbox::RelayOptions named(outbox::RelayOptions options, const std::string& relay_name) {
-    options.name = relay_name;
-    return options;
+  [[nodiscard]] outbox::RelayCounts counts() const {
+    if (polling) return polling->counts();
+    const binlog::RelayCounts counts = decoding->counts();
+    return {.sent = counts.sent, .refused = counts.refused, .dead = counts.dead, .shards = counts.shards};
+  }
+  [[nodiscard]] std::optional<std::string> failure() const { return decoding ? decoding->failure() : std::nullopt; }
+  void stop() {
+    if (polling) polling->stop();
+    if (decoding) decoding->stop();
   }
 
   std::string name;
   kafka::Producer producer;
-  outbox::Relay relay;
+  std::optional<outbox::Relay> polling;
+  std::optional<binlog::Relay> decoding;
 };
 
 void report(const std::deque<Running>& relays, std::string_view text) {
   for (const Running& running : relays) {
-    const outbox::RelayCounts counts = running.relay.counts();
+    const outbox::RelayCounts counts = running.counts();
     log(LogLevel::info, text,
         {{"relay", running.name},
          {"sent", counts.sent},
          {"refused", counts.refused},
          {"dead", counts.dead},
          {"shards", counts.shards}});
+    if (!running.decoding) continue;
+    const binlog::RelayCounts more = running.decoding->counts();
+    log(LogLevel::info, "the binlog so far",
+        {{"relay", running.name},
+         {"place", binlog::to_string(more.place)},
+         {"gtids", more.place.gtids},
+         {"scans", more.scans},
+         {"gaps", more.gaps}});
   }
 }
 
-struct RunFlags {
-  std::vector<std::string> names;
-  bool remove_sent = false;
-  bool reconcile = false;
-};
+// Until a signal, or until one of them has ended by itself; false then.
+bool run_until_stopped(const std::deque<Running>& relays, const std::stop_token& stop) {
+  for (auto next_report = std::chrono::steady_clock::now() + kReportEvery; wait_for(stop, kLookEvery);) {
+    for (const Running& running : relays) {
+      if (running.failure()) return false;
+    }
+    if (std::chrono::steady_clock::now() < next_report) continue;
+    report(relays, "relay so far");
+    next_report += kReportEvery;
+  }
+  return true;
+}
 
 /// Compares both sides now and then, beside relaying; nothing when it was not asked for.
 std::optional<std::jthread> reconciling(mysql::Pool& pool, const config::Settings& settings, const RunFlags& flags) {
@@ -80,25 +128,41 @@ int run_relays(const Globals& globals, const RunFlags& flags) {
   if (!await_database(settings, *pool, signals.token())) return kDone;
 
   std::deque<Running> relays;  // its elements never move
-  for (const std::string& name : names) relays.emplace_back(*pool, settings, name);
+  for (const std::string& name : names) relays.emplace_back(*pool, settings, flags, name);
+  std::optional<binlog::Bell> bell;
+  if (flags.source == Source::bell) {
+    bell.emplace(*pool, [&relays](const std::string& name) {
+      for (Running& running : relays) {
+        if (running.name == name) running.polling->nudge();
+      }
+    });
+  }
   log(LogLevel::info, "relaying",
       {{"relays", relays.size()},
        {"mysql", settings.mysql.url},
        {"schema", settings.mysql.schema},
        {"brokers", settings.kafka.brokers}});
   auto reconciliation = reconciling(*pool, settings, flags);
-  while (wait_for(signals.token(), kReportEvery)) report(relays, "relay so far");
+  const bool is_well = run_until_stopped(relays, signals.token());
   reconciliation.reset();
 
-  for (Running& running : relays) running.relay.stop();
+  bell.reset();
+  for (Running& running : relays) running.stop();
   report(relays, "relay stopped");
   if (globals.json) {
     for (const Running& running : relays) {
-      const outbox::RelayCounts counts = running.relay.counts();
+      const outbox::RelayCounts counts = running.counts();
       print_json({{"relay", running.name}, {"sent", counts.sent}, {"refused", counts.refused}, {"dead", counts.dead}});
     }
   }
-  return kDone;
+  return is_well ? kDone : kFailed;
+}
+
+void check(const RunFlags& flags) {
+  if (flags.source == Source::binlog) return;
+  if (flags.from_now)
+    throw UsageError("--from-now is for --source binlog: a relay that polls has no place in the binlog");
+  if (flags.rows_pass) throw UsageError("--rows-pass is for --source binlog: a relay that polls needs the rows");
 }
 
 }  // namespace
@@ -108,6 +172,7 @@ void add_relay_verbs(CLI::App& parent, Program& program) {
       add_verb(parent, "run", "run until SIGINT or SIGTERM; waits for database and broker when they are away",
                "  outbox-relay run                       # the relay named in [relay] name, or \"main\"\n"
                "  outbox-relay run --name main --name shipping\n"
+               "  outbox-relay run --source binlog        # in the order of commits, out of the binlog\n"
                "\nLogs go to standard error (ONCEMARK_LOG=debug|info|warn|error). Any number of processes\n"
                "may run a relay of one name: they share its work.");
   auto flags = std::make_shared<RunFlags>();
@@ -117,8 +182,18 @@ void add_relay_verbs(CLI::App& parent, Program& program) {
   run.add_flag("--remove-sent", flags->remove_sent, "delete rows once they are sent, instead of keeping them marked");
   run.add_flag("--reconcile", flags->reconcile,
                "compare what was sent with what was done every [reconcile] interval (1h); differences go to the log");
-  run.callback(
-      [&program, flags] { program.chosen = [&program, flags] { return run_relays(program.globals, *flags); }; });
+  run.add_option("--source", flags->source, "poll (the default), bell or binlog: see docs/operations.md")
+      ->type_name("SOURCE")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Source>{{"poll", Source::poll}, {"bell", Source::bell}, {"binlog", Source::binlog}}));
+  run.add_flag("--from-now", flags->from_now,
+               "binlog: go on from its present end, whatever the checkpoint says; unsent rows are found in the table");
+  run.add_flag("--rows-pass", flags->rows_pass,
+               "binlog: producers remove their rows at once; what is purged before it was read is lost");
+  run.callback([&program, flags] {
+    check(*flags);
+    program.chosen = [&program, flags] { return run_relays(program.globals, *flags); };
+  });
   add_stuck_verbs(parent, program);
 }
 

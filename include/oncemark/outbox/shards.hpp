@@ -9,17 +9,24 @@
 
 namespace oncemark::outbox {
 
+/// How many of the shards a process asks for.
+enum class Share {
+  fair,  ///< ⌈64 / live relays⌉
+  all,   ///< all of them: for a relay that cannot share its work
+};
+
 /// The shards of a relay that this process holds: row locks on `relay_shard`, held by a connection that does nothing
 /// else. No clocks: the server drops a session that was silent for `idle_limit`, and its locks with it.
 ///
-/// Shape:   take() locks at most this process's fair share, ⌈64 / live relays⌉. Live relays are counted by named
+/// Shape:   take() locks at most this process's share. Live relays are counted by named
 ///          locks: a hint for fairness only; the row lock alone is the lease.
 /// Threads: one owner thread.
 /// Errors:  MysqlError; after one the lease is gone and the next take() starts on a new connection.
 /// Crash:   the connection ends and the locks with it; a hung process (SIGSTOP) loses them after `idle_limit`.
 class ShardLease final {
  public:
-  ShardLease(mysql::Pool& pool, std::string relay, std::chrono::seconds idle_limit = std::chrono::seconds(2));
+  ShardLease(mysql::Pool& pool, std::string relay, std::chrono::seconds idle_limit = std::chrono::seconds(2),
+             Share share = Share::fair);
   ~ShardLease();
   ShardLease(const ShardLease&) = delete;
   ShardLease& operator=(const ShardLease&) = delete;

@@ -14,7 +14,7 @@
 
 namespace oncemark::outbox {
 RelayProcess::RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic,
-                           const std::string& fault, int direct_rows) {
+                           const std::string& fault, int direct_rows, const std::string& source) {
   // Before the fork: between fork and exec nothing may allocate.
   std::vector<std::string> variables;
   for (char** variable = ::environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
@@ -22,8 +22,8 @@ RelayProcess::RelayProcess(const testing::TempSchema& schema, const std::filesys
   std::vector<char*> environment;
   for (std::string& variable : variables) environment.push_back(variable.data());
   environment.push_back(nullptr);
-  std::vector<std::string> words{ONCEMARK_RELAY_WORKER, schema.name(), topic.string()};
-  if (direct_rows > 0) words.push_back(std::to_string(direct_rows));
+  std::vector<std::string> words{ONCEMARK_RELAY_WORKER, schema.name(), topic.string(),
+                                 direct_rows > 0 ? std::to_string(direct_rows) : source};
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

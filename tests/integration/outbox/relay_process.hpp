@@ -18,8 +18,9 @@ namespace oncemark::outbox {
 class RelayProcess final {
  public:
   /// `fault`: as in ONCEMARK_FAULT, may be empty. With `direct_rows` it sends so many rows directly, and is no relay.
+  /// `source`: what the relay reads, poll or binlog.
   RelayProcess(const testing::TempSchema& schema, const std::filesystem::path& topic, const std::string& fault = "",
-               int direct_rows = 0);
+               int direct_rows = 0, const std::string& source = "poll");
   /// Kills it, if it still runs.
   ~RelayProcess();
   RelayProcess(const RelayProcess&) = delete;
