@@ -68,8 +68,9 @@ TEST_P(CrashPoints, NeitherLoseNorDoubleAnything) {
 std::vector<std::string> worker_points() {
   std::vector<std::string> points;
   const auto is_elsewhere = [](const std::string& name) {
-    for (const char* part : {"replay.", "sweeper.", "partitions.", "watchdog.", "topic_replay.", "waiting.", "parked.",
-                             "parking.", "stuck.", "transaction.", "half.", "checkback.", "direct.", "binlog."}) {
+    for (const char* part :
+         {"replay.", "sweeper.", "partitions.", "watchdog.", "topic_replay.", "waiting.", "parked.", "parking.",
+          "stuck.", "transaction.", "half.", "checkback.", "direct.", "binlog.", "reconcile."}) {
       if (name.starts_with(part)) return true;
     }
     return false;
