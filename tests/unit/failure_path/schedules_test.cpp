@@ -73,7 +73,7 @@ class OrderedSchedules : public ::testing::TestWithParam<retry::OnDead> {};
 
 TEST_P(OrderedSchedules, KeepTheOrderOfEachKeyAndBringEachMessageToOneEnd) {
   set_log_level(LogLevel::error);
-  ::setenv("RC_PARAMS", "max_success=1000", /*overwrite=*/0);
+  ::setenv("RC_PARAMS", "max_success=500", /*overwrite=*/0);
   MemoryServer server;
   mysql::Pool pool(MemoryServer::options());
   EXPECT_TRUE(rc::check("the tables say one thing, step by step", [&] {
