@@ -8,7 +8,6 @@
 #include <oncemark/binlog/errors.hpp>
 #include <oncemark/core/error.hpp>
 #include <oncemark/core/faults.hpp>
-#include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/migration.hpp>
@@ -21,7 +20,7 @@
 #include "binlog/outbox_reader.hpp"
 #include "outbox/dispatch.hpp"
 #include "outbox/relay_rows.hpp"
-#include "outbox/trouble_log.hpp"
+#include "outbox/verdict.hpp"
 #include "outbox/window.hpp"
 
 namespace oncemark::binlog {
@@ -37,7 +36,6 @@ constexpr milliseconds kIdleWait{100};
 constexpr std::size_t kMaxAhead = 8'000;
 constexpr std::size_t kRowsPerPump = 256;
 constexpr std::chrono::seconds kLeaseIdle{2};
-constexpr Backoff kTrouble{.initial = milliseconds(250), .factor = 2.0, .cap = milliseconds(5'000), .jitter = 0.2};
 
 SteadyTime steady_now() noexcept { return std::chrono::steady_clock::now(); }
 
@@ -86,12 +84,13 @@ struct Relay::State {
                  {.keep_alive = [this] { keep_lease(); },
                   .more = [this](const outbox::Flight& flight, outbox::Flow) { return find_more(flight); }}),
         line(db, to, line_options(options), metrics, counts, [this] { keep_lease(); }),
-        trouble(options.outbox.name) {}
+        verdict(options.outbox.name, window, dispatch) {}
 
   milliseconds work(const std::stop_token& stop) noexcept;
   void round(const std::stop_token& stop);
   bool hold_shards();
   void keep_lease();
+  bool is_still_ours();
   void open();
   void close() noexcept;
   void stream(const std::stop_token& stop);
@@ -99,10 +98,8 @@ struct Relay::State {
   void look();
   bool scan(const std::stop_token& stop);
   std::optional<std::vector<std::uint64_t>> find_more(const outbox::Flight& flight);
-  bool judge(const outbox::Round& result);
   void gap(const BinlogError& error);
   void give_up_round() noexcept;
-  void try_later();
   void publish_place();
 
   mysql::Pool& pool;
@@ -117,7 +114,7 @@ struct Relay::State {
   outbox::Window window;
   outbox::Dispatch dispatch;
   Line line;
-  outbox::TroubleLog trouble;
+  outbox::Verdict verdict;
 
   bool is_schema_checked = false;
   bool has_lease = false;
@@ -133,9 +130,7 @@ struct Relay::State {
   std::uint64_t first_pending = 0;  // as of the last look
   SteadyTime first_since{};
   bool has_streamed = false;  // since the last look
-  SteadyTime next_try{};
-  int rounds_in_vain = 0;
-  std::string outage_error;
+  SteadyTime stands_by_until{};
 
   mutable std::mutex mutex;
   Place place;                         // guarded by mutex
@@ -150,7 +145,7 @@ milliseconds Relay::State::work(const std::stop_token& stop) noexcept {
   }
   try {
     round(stop);
-    if (rounds_in_vain == 0 && has_lease) trouble.over();
+    if (!verdict.is_in_trouble() && has_lease) verdict.over();
   } catch (const BinlogError& error) {
     if (error.trouble() == Trouble::purged) {
       gap(error);
@@ -168,7 +163,7 @@ milliseconds Relay::State::work(const std::stop_token& stop) noexcept {
     give_up_round();
   }
   publish_place();
-  const milliseconds rest = until(next_try);
+  const milliseconds rest = until(std::max(verdict.next_try(), stands_by_until));
   return has_lease ? std::min(rest, std::max(kPingAfter - lease.silent_for(), milliseconds::zero())) : rest;
 }
 
@@ -185,9 +180,9 @@ void Relay::State::round(const std::stop_token& stop) {
   }
   dispatch.settle();
   if (!hold_shards()) return;
-  if (steady_now() < next_try) return;
+  if (steady_now() < verdict.next_try()) return;
   if (!feed) open();
-  if ((must_scan || rounds_in_vain > 0) && !scan(stop)) return;
+  if ((must_scan || verdict.is_in_trouble()) && !scan(stop)) return;
   stream(stop);
 }
 
@@ -207,7 +202,7 @@ bool Relay::State::hold_shards() {
     return true;
   }
   close();
-  next_try = steady_now() + kStandBy;
+  stands_by_until = steady_now() + kStandBy;
   if (!std::exchange(has_said_standby, true)) {
     log(LogLevel::warn, "another relay of this name is at work; the binlog relay stands by until it is gone",
         {{"relay", options.outbox.name}});
@@ -217,6 +212,17 @@ bool Relay::State::hold_shards() {
 
 void Relay::State::keep_lease() {
   if (has_lease && lease.silent_for() >= kPingAfter && lease.keep()) must_take = true;
+}
+
+// A look over very many rows can outlast the lease. Giving up for it would repeat that for ever.
+bool Relay::State::is_still_ours() {
+  try {
+    keep_lease();
+    return true;
+  } catch (const mysql::MysqlError&) {
+    has_lease = false;
+    return hold_shards();
+  }
 }
 
 // Keys that wait are learnt before the first row is sent.
@@ -259,7 +265,7 @@ void Relay::State::close() noexcept {
     line.discard();
   } catch (...) {
     const ErrorSummary error = summarize_current_exception();
-    trouble.say(error.error_class, error.text);
+    verdict.say(error.error_class, error.text);
   }
   lease.release();
   has_lease = false;
@@ -335,10 +341,10 @@ bool Relay::State::scan(const std::stop_token& stop) {
     if (must_take && !hold_shards()) return false;
     std::vector<std::uint64_t> ids = window.next(shards);
     if (ids.empty()) break;
-    keep_lease();
-    if (!judge(dispatch.run(std::move(ids), stop))) return false;
+    if (!is_still_ours()) return false;
+    if (!verdict.judge(dispatch.run(std::move(ids), stop))) return false;
   }
-  rounds_in_vain = 0;
+  verdict.is_well();
   must_scan = false;
   first_pending = 0;
   if (options.rows == Rows::pass) return true;
@@ -352,22 +358,6 @@ std::optional<std::vector<std::uint64_t>> Relay::State::find_more(const outbox::
   keep_lease();
   if (must_take) return std::nullopt;
   return window.more(shards, flight);
-}
-
-// False when nobody answers at all: then there is no point in going on for now.
-bool Relay::State::judge(const outbox::Round& result) {
-  if (result.acked == 0 && !result.silent.empty()) {
-    window.set_aside(result.silent);
-    outage_error = result.error;
-    trouble.say("outage", result.error);
-    try_later();
-    return false;
-  }
-  rounds_in_vain = 0;
-  if (result.acked == 0) return true;
-  dispatch.back_off(window.take_aside(), outage_error);
-  dispatch.back_off(result.silent, result.error);
-  return true;
 }
 
 // What the log had is in the table too, unless rows only pass through it.
@@ -391,21 +381,8 @@ void Relay::State::gap(const BinlogError& error) {
 }
 
 void Relay::State::give_up_round() noexcept {
-  const ErrorSummary error = summarize_current_exception();
-  trouble.say(error.error_class, error.text);
-  try {
-    dispatch.discard();
-  } catch (...) {
-    const ErrorSummary second = summarize_current_exception();
-    trouble.say(second.error_class, second.text);
-  }
+  verdict.give_up();
   close();
-  try_later();
-}
-
-void Relay::State::try_later() {
-  ++rounds_in_vain;
-  next_try = steady_now() + delay_after(kTrouble, rounds_in_vain, random_token());
 }
 
 Relay::Relay(mysql::Pool& pool, Sink& sink, RelayOptions options, Metrics& metrics) {

@@ -175,9 +175,12 @@ bool ParkedDriver::count() {
 bool ParkedDriver::drive(std::span<const Sequences::Due> heads, const std::stop_token& stop) {
   const SteadyTime begin = steady_clock::now();
   std::vector<Sequences::Taken> taken = sequences_.take(heads);
+  const SteadyTime taken_at = steady_clock::now();
   std::exception_ptr failure;
   for (Sequences::Taken& head : taken) {
-    if (failure || stop.stop_requested() || ties_.is_held()) {
+    // Those that would have to wait for slow ones before them are for other drivers.
+    const bool is_late = &head != &taken.front() && steady_clock::now() - taken_at >= kSlice;
+    if (failure || is_late || stop.stop_requested() || ties_.is_held()) {
       unreturned_.push_back({.taken = head, .due = steady_clock::now()});
       continue;
     }

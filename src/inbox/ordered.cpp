@@ -60,10 +60,9 @@ std::vector<Ordered::Parking> Ordered::park(std::span<const OfKey> keys) {
   if (keys.size() > 1) {
     try {
       return park_all(keys);
-    } catch (const NoRoom&) {
-    } catch (const ParkedKeys&) {
     } catch (const Error& error) {
       if (error.is_infrastructure()) return std::vector<Parking>(keys.size(), {.failure = std::current_exception()});
+    } catch (...) {  // no room, no sequence any more, or a message that cannot be stored: alone it shows whose
     }
   }
   std::vector<Parking> parkings;

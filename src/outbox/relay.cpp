@@ -7,7 +7,6 @@
 
 #include <oncemark/core/clock.hpp>
 #include <oncemark/core/error.hpp>
-#include <oncemark/core/id.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/mysql/errors.hpp>
 #include <oncemark/mysql/migration.hpp>
@@ -17,7 +16,7 @@
 
 #include "outbox/dispatch.hpp"
 #include "outbox/relay_rows.hpp"
-#include "outbox/trouble_log.hpp"
+#include "outbox/verdict.hpp"
 #include "outbox/window.hpp"
 
 namespace oncemark::outbox {
@@ -30,7 +29,6 @@ constexpr milliseconds kPingAfter{600};  // the server drops the lease after 2 s
 // better than many.
 constexpr std::size_t kBatchesAhead = 8;
 constexpr std::size_t kMaxAhead = 20'000;
-constexpr Backoff kTrouble{.initial = milliseconds(250), .factor = 2.0, .cap = milliseconds(5'000), .jitter = 0.2};
 
 SteadyTime steady_now() noexcept { return std::chrono::steady_clock::now(); }
 
@@ -67,7 +65,7 @@ struct Relay::State {
         dispatch(db, rows, sink, options, metrics, counts,
                  {.keep_alive = [this] { keep_lease(); },
                   .more = [this](const Flight& flight, Flow flow) { return find_more(flight, flow); }}),
-        trouble(options.name),
+        verdict(options.name, window, dispatch),
         interval(options.poll_interval) {}
 
   milliseconds work(const std::stop_token& stop) noexcept;
@@ -76,9 +74,7 @@ struct Relay::State {
   void keep_lease();
   bool is_still_ours();
   std::optional<std::vector<std::uint64_t>> find_more(const Flight& flight, Flow flow);
-  void judge(const Round& result);
   void give_up_round() noexcept;
-  void try_later();
 
   mysql::Pool& pool;
   const RelayOptions options;
@@ -87,7 +83,7 @@ struct Relay::State {
   RelayRows rows;
   Window window;
   Dispatch dispatch;
-  TroubleLog trouble;
+  Verdict verdict;
 
   bool is_schema_checked = false;
   bool has_lease = false;  // its connection is in use, even if no shard was free
@@ -98,20 +94,18 @@ struct Relay::State {
   SteadyTime next_look{};     // within a round
   bool is_page_full = false;  // the last look found as much as it takes up
   milliseconds interval;      // to the next poll after one that finds nothing
-  int rounds_in_vain = 0;     // in a row: outages and errors
-  std::string outage_error;   // of the rows that are set aside
   std::optional<Loop> loop;   // last: its thread uses all of the above
 };
 
 // Returns the time until there is something to do: the next poll, or the next sign of life for the lease.
 milliseconds Relay::State::work(const std::stop_token& stop) noexcept {
-  if (is_nudged.exchange(false) && rounds_in_vain == 0) {
+  if (is_nudged.exchange(false) && !verdict.is_in_trouble()) {
     next_poll = {};
     interval = options.poll_interval;
   }
   try {
     round(stop);
-    if (rounds_in_vain == 0) trouble.over();
+    if (!verdict.is_in_trouble()) verdict.over();
   } catch (...) {
     give_up_round();
   }
@@ -134,7 +128,7 @@ void Relay::State::round(const std::stop_token& stop) {
   if (steady_now() < next_poll) return;
   std::vector<std::uint64_t> ids = window.next(shards);
   if (ids.empty()) {
-    rounds_in_vain = 0;
+    verdict.is_well();
     next_poll = steady_now() + interval;
     interval = std::min(2 * interval, options.max_poll_interval);
     return;
@@ -144,7 +138,7 @@ void Relay::State::round(const std::stop_token& stop) {
   if (!is_still_ours()) return;
   is_page_full = ids.size() >= window.size();
   next_look = steady_now() + options.poll_interval;
-  judge(dispatch.run(std::move(ids), stop));
+  if (!verdict.judge(dispatch.run(std::move(ids), stop))) next_poll = verdict.next_try();
 }
 
 // Within a round: at once after a full page and when nudged, else as often as an idle relay polls. A nudge that comes
@@ -194,41 +188,14 @@ void Relay::State::keep_lease() {
   if (has_lease && lease.silent_for() >= kPingAfter && lease.keep()) must_take = true;
 }
 
-// Silence is held against rows only when the broker answered for others.
-void Relay::State::judge(const Round& result) {
-  if (result.acked == 0 && !result.silent.empty()) {
-    window.set_aside(result.silent);
-    outage_error = result.error;
-    trouble.say("outage", result.error);
-    try_later();
-    return;
-  }
-  rounds_in_vain = 0;
-  if (result.acked == 0) return;
-  dispatch.back_off(window.take_aside(), outage_error);
-  dispatch.back_off(result.silent, result.error);
-}
-
-// The rows that were in flight stay as they are and are sent again; without the lease another relay may do it.
+// Without the lease another relay may send what was in flight.
 void Relay::State::give_up_round() noexcept {
-  const ErrorSummary error = summarize_current_exception();
-  trouble.say(error.error_class, error.text);
-  try {
-    dispatch.discard();
-  } catch (...) {
-    const ErrorSummary second = summarize_current_exception();
-    trouble.say(second.error_class, second.text);
-  }
+  verdict.give_up();
   lease.release();
   has_lease = false;
   shards.clear();
   counts.shards = 0;
-  try_later();
-}
-
-void Relay::State::try_later() {
-  ++rounds_in_vain;
-  next_poll = steady_now() + delay_after(kTrouble, rounds_in_vain, random_token());
+  next_poll = verdict.next_try();
 }
 
 Relay::Relay(mysql::Pool& pool, Sink& sink, RelayOptions options, Metrics& metrics) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <ostream>
@@ -151,19 +152,14 @@ class OrderedSchedule {
     if (outcome->second >= 3) throw std::runtime_error("not yet");
   }
 
+  /// Nowhere in half of the steps or more.
+  static std::string crash_of(const OrderedStep& step, std::initializer_list<const char*> points) {
+    const std::size_t nowhere = 12 - points.size();
+    const std::size_t point = step.crash % 12;
+    return point < nowhere ? "" : *(points.begin() + (point - nowhere));
+  }
+
   void deliver(const OrderedStep& step) {
-    static constexpr std::array<const char*, 12> kCrashes{"",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "dedup.after_claim",
-                                                          "dedup.after_commit",
-                                                          "parking.before_commit",
-                                                          "parking.after_commit",
-                                                          "router.before_commit",
-                                                          "router.after_commit"};
     const std::size_t first = step.which % (next_ + 1);
     const std::size_t count = std::min<std::size_t>(1 + step.how % 4, source_.size() - first);
     if (count == 0) return;
@@ -174,7 +170,8 @@ class OrderedSchedule {
       handler_.identify(message);
       pointers.push_back(&message);
     }
-    const std::string crash = kCrashes[step.crash % kCrashes.size()];
+    const std::string crash = crash_of(step, {"dedup.after_claim", "dedup.after_commit", "parking.before_commit",
+                                              "parking.after_commit", "router.before_commit", "router.after_commit"});
     std::optional<CrashAt> fault;
     if (!crash.empty()) fault.emplace(crash);
     consume::Handled handled;
@@ -206,23 +203,12 @@ class OrderedSchedule {
   }
 
   void drive(const OrderedStep& step) {
-    static constexpr std::array<const char*, 12> kCrashes{"",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "",
-                                                          "parked.after_take",
-                                                          "parked.after_handler",
-                                                          "parked.after_commit",
-                                                          "router.before_commit",
-                                                          "router.after_commit"};
     std::vector<consume::Sequences::Due> due = sequences_.next_due(10);
     std::erase_if(due, [](const auto& head) { return head.wait.count() > 0; });
     if (due.empty()) return;
     if (step.how % 2 == 0) due = {due[step.which % due.size()]};
-    const std::string crash = kCrashes[step.crash % kCrashes.size()];
+    const std::string crash = crash_of(step, {"parked.after_take", "parked.after_handler", "parked.after_commit",
+                                              "router.before_commit", "router.after_commit"});
     std::optional<CrashAt> fault;
     if (!crash.empty()) fault.emplace(crash);
     std::vector<HeldBack> failures;

@@ -1,5 +1,6 @@
 #include <oncemark/inbox/redis_hint.hpp>
 
+#include <algorithm>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -210,16 +211,19 @@ TEST_F(RedisHintTest, AnEvictingRedisForgetsAndNeverFails) {
   const auto hint = make_hint(on_evicting);
   const std::string padding(400, 'x');
 
-  for (int round = 0; round < 20; ++round) {
-    std::vector<std::string> keys;
-    std::vector<SeenMark> marks;
-    for (int i = 0; i < 200; ++i) keys.push_back(padding + std::to_string(round) + "." + std::to_string(i));
-    for (const std::string& key : keys) marks.push_back({.business_key = key, .payload_hash = 1});
-    remember_and_wait(*hint, marks);
+  std::vector<std::string> keys;
+  for (int i = 0; i < 4'000; ++i) keys.push_back(padding + std::to_string(i));
+  std::vector<SeenMark> marks;
+  for (const std::string& key : keys) marks.push_back({.business_key = key, .payload_hash = 1});
+  for (std::size_t first = 0; first < marks.size(); first += 200) {
+    remember_and_wait(*hint, {marks.begin() + static_cast<std::ptrdiff_t>(first),
+                              marks.begin() + static_cast<std::ptrdiff_t>(first + 200)});
   }
 
-  const std::string oldest = padding + "0.0";
-  EXPECT_THAT(look(*hint, {{.business_key = oldest, .payload_hash = 1}}), ElementsAre(false));
+  // Which of them Redis forgets is chance: its clock counts seconds, and it evicts by samples.
+  const auto seen = look(*hint, marks);
+  ASSERT_EQ(seen.size(), marks.size());
+  EXPECT_LT(std::ranges::count(seen, true), 3'000) << "1.5 MB cannot hold them";
   EXPECT_EQ(hint->counts().errors, 0u);
 }
 

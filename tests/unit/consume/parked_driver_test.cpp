@@ -119,6 +119,77 @@ class FakeSequences final : public Sequences {
   std::atomic<Mode> mode_{Mode::off};
 };
 
+/// Heads of many keys, with nothing behind them.
+class ManyHeads final : public Sequences {
+ public:
+  using Work = std::function<void(std::size_t taken_together)>;
+  struct Take {
+    std::size_t heads = 0;
+    bool has_suspect = false;
+  };
+
+  ManyHeads(std::size_t heads, std::size_t suspects) {
+    for (std::size_t i = 0; i < heads; ++i) waiting_["k" + std::to_string(i)] = i < suspects ? 1 : 0;
+  }
+  void when_run(Work work) { work_ = std::move(work); }
+  [[nodiscard]] std::size_t left() const {
+    const std::lock_guard lock(mutex_);
+    return waiting_.size() + in_hand_;
+  }
+  [[nodiscard]] std::vector<Take> takes() const {
+    const std::lock_guard lock(mutex_);
+    return takes_;
+  }
+  [[nodiscard]] int put_backs() const { return put_backs_; }
+
+  void set_mode(Mode, const KeyOrder&, const std::string&) override {}
+  Counts count() override { return {.keys = left(), .stopped = 0, .messages = left()}; }
+  bool is_full() const noexcept override { return false; }
+  std::vector<Due> next_due(std::size_t most) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<Due> due;
+    for (const auto& [key, tries] : waiting_) {
+      if (due.size() < most) due.push_back({.order_key = key, .head_key = key, .wait = {}, .tries = tries});
+    }
+    return due;
+  }
+  std::vector<Taken> take(std::span<const Due> heads) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<Taken> taken;
+    Take& last = takes_.emplace_back();
+    for (const Due& head : heads) {
+      waiting_.erase(head.order_key);
+      ++in_hand_;
+      ++last.heads;
+      last.has_suspect |= head.tries > 0;
+      taken.push_back({.order_key = head.order_key, .head_key = head.head_key, .token = 7, .tries = head.tries + 1});
+    }
+    return taken;
+  }
+  Drained drain(const Taken&, std::size_t) override {
+    work_(takes().back().heads);
+    const std::lock_guard lock(mutex_);
+    --in_hand_;
+    return {.done = 1};
+  }
+  std::optional<Message> look_at_head(const Taken& taken) override { return message_with_id(taken.head_key); }
+  bool put_back(const Taken& taken, std::chrono::milliseconds) override {
+    const std::lock_guard lock(mutex_);
+    --in_hand_;
+    ++put_backs_;
+    waiting_[taken.order_key] = 0;
+    return true;
+  }
+
+ private:
+  Work work_ = [](std::size_t) {};
+  std::atomic<int> put_backs_{0};
+  mutable std::mutex mutex_;
+  std::map<std::string, std::uint32_t> waiting_;  // guarded by mutex_, like all below; by key, their tries
+  std::size_t in_hand_ = 0;
+  std::vector<Take> takes_;
+};
+
 /// Settles what it is told; everything else is done.
 class FakeHandler final : public Handler {
  public:
@@ -179,6 +250,17 @@ class FakeFailures final : public FailureSink {
   mutable std::mutex mutex_;
   std::vector<std::string> routed_;  // guarded by mutex_
 };
+
+/// One driver works off all heads.
+void work_off(ManyHeads& heads) {
+  ScriptedSource source;
+  FakeHandler handler(heads);
+  FakeSequences none;
+  FakeFailures failures(none);
+  Runner runner(source, handler, failures, {.workers = 1, .commit_interval = 1ms, .drivers = 1});
+  std::jthread thread([&](const std::stop_token& stop) { runner.run(stop); });
+  EXPECT_TRUE(eventually(10s, [&] { return heads.left() == 0; }));
+}
 
 class ParkedDriverTest : public ::testing::Test {
  protected:
@@ -287,6 +369,33 @@ TEST_F(ParkedDriverTest, DoesNotRunAHeadThatProcessesDiedOf) {
 
   EXPECT_THAT(failures_->routed(), ElementsAre("m0/crash_loop/k"));
   EXPECT_EQ(runs, 0);
+}
+
+TEST(ParkedDriver, TakesSeveralHeadsAtOnceButThoseThatProcessesMayHaveDiedOfAlone) {
+  ManyHeads heads(40, 5);
+
+  work_off(heads);
+
+  std::size_t most = 0;
+  for (const ManyHeads::Take& take : heads.takes()) {
+    most = std::max(most, take.heads);
+    EXPECT_TRUE(!take.has_suspect || take.heads == 1) << "a neighbour's try would count against them";
+  }
+  EXPECT_GT(most, 1u);
+  EXPECT_EQ(heads.put_backs(), 0);
+}
+
+TEST(ParkedDriver, GivesBackWhatWouldWaitForASlowHandler) {
+  ManyHeads heads(40, 0);
+  std::atomic<bool> has_slept{false};
+  heads.when_run([&](std::size_t taken_together) {
+    if (taken_together > 2 && !has_slept.exchange(true)) std::this_thread::sleep_for(250ms);  // longer than a slice
+  });
+
+  work_off(heads);
+
+  EXPECT_TRUE(has_slept);
+  EXPECT_GE(heads.put_backs(), 2);
 }
 
 TEST_F(ParkedDriverTest, WorksOffWhatIsLeftWhereNoOrderIsKeptAndThenStopsLooking) {
