@@ -15,7 +15,7 @@
 
 namespace oncemark::reconcile {
 
-/// What the two sides have of buckets that differ, row by row. Both sorted by business key. Pure.
+/// What the two sides have of buckets that differ, row by row: pointers into what was given. Both sorted by business key. Pure.
 struct Differences {
   std::vector<const SideRow*> missing;     // sent, and no row of the consumer in these buckets
   std::vector<const SideRow*> unexpected;  // a row of the consumer, and none sent in these buckets

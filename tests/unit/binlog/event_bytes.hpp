@@ -11,7 +11,7 @@ namespace oncemark::binlog {
 /// Bytes of events, as a server would write them.
 inline std::string le(std::uint64_t value, unsigned bytes) {
   std::string out;
-  for (unsigned i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  for (unsigned i = 0; i < bytes; ++i) out += static_cast<char>(i < 8 ? value >> (8 * i) : 0);
   return out;
 }
 

@@ -28,9 +28,9 @@ TEST(Differences, AreNoneBetweenEqualSides) {
 }
 
 TEST(Differences, NameWhatOneSideLacksAtBothEndsAndInTheMiddle) {
-  const Differences found =
-      differences(std::vector<SideRow>{row("a"), row("c"), row("e"), row("g")},
-                  std::vector<SideRow>{row("b"), row("c"), row("d"), row("h"), row("i")}, Contents::compared);
+  const std::vector<SideRow> sent{row("a"), row("c"), row("e"), row("g")};
+  const std::vector<SideRow> done{row("b"), row("c"), row("d"), row("h"), row("i")};
+  const Differences found = differences(sent, done, Contents::compared);
   EXPECT_THAT(ids(found.missing), ElementsAre("a", "e", "g"));
   EXPECT_THAT(ids(found.unexpected), ElementsAre("b", "d", "h", "i"));
 }
