@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include <oncemark/binlog/relay.hpp>
 #include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/producer.hpp>
 #include <oncemark/mysql/migration.hpp>
@@ -29,12 +30,14 @@ namespace bench {
 namespace {
 
 int usage() {
-  std::cerr << "usage: bench_load tables|schema|topic|empty-topic|outbox|digest|ping|flush, or bench_load marks ROWS\n"
+  std::cerr << "usage: bench_load tables|schema|topic|empty-topic|outbox|passing-outbox|digest|ping|flush, or "
+               "bench_load marks ROWS\n"
                "  tables   account with a thousand rows of balance 0, ledger empty\n"
                "  schema   our own tables, empty\n"
                "  topic    PEERS_TOPIC with the messages of PEERS_WORKLOAD\n"
                "  empty-topic  PEERS_TOPIC without any\n"
                "  outbox   those messages in our outbox, one transaction each, by four writers; a key has one writer\n"
+               "  passing-outbox  the same, each row removed in the transaction that inserts it\n"
                "  digest   of those messages, without a server\n"
                "  ping     median round trip to the database, in milliseconds\n"
                "  marks    rows of PEERS_GROUP in consumed_message, with random keys: adds what is missing\n"
@@ -72,12 +75,13 @@ void empty_topic(const Contract& contract) {
 }
 
 /// Durability is off meanwhile: the writers are not what is measured.
-void fill_outbox(const Contract& contract) {
+void fill_outbox(const Contract& contract, RowOf row) {
   const std::vector<Item> all = items(contract.workload, contract.n, contract.seed, contract.slow_every);
   Server server(contract, contract.ours);
   server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 0");
   server.run("SET GLOBAL sync_binlog = 0");
   om::mysql::Pool pool(our_tables(contract, kWriters));
+  (void)om::binlog::set_checkpoint_now(pool);  // a relay that reads the binlog begins before the rows
   std::atomic<bool> is_complete{true};
   {
     std::vector<std::jthread> writers;
@@ -85,7 +89,7 @@ void fill_outbox(const Contract& contract) {
       writers.emplace_back([&, writer] {
         try {
           for (const Item& item : all) {
-            if (item.account % kWriters == writer) append(pool, contract.topic, item);
+            if (item.account % kWriters == writer) append(pool, contract.topic, item, row);
           }
         } catch (const std::exception& error) {
           std::cerr << "bench_load: " << error.what() << '\n';
@@ -202,7 +206,8 @@ int run(const std::vector<std::string>& words) {
   if (words[0] == "schema") return make_schema(Contract()), 0;
   if (words[0] == "topic") return fill_topic(Contract()), 0;
   if (words[0] == "empty-topic") return empty_topic(Contract()), 0;
-  if (words[0] == "outbox") return fill_outbox(Contract()), 0;
+  if (words[0] == "outbox") return fill_outbox(Contract(), RowOf::the_table), 0;
+  if (words[0] == "passing-outbox") return fill_outbox(Contract(), RowOf::the_binlog_alone), 0;
   if (words[0] == "digest") return print_digest(Contract()), 0;
   if (words[0] == "ping") return ping(Contract()), 0;
   if (words[0] == "flush") return flush(Contract()), 0;

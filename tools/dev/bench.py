@@ -21,8 +21,8 @@ MEBIBYTE = 1 << 20
 
 WORKLOADS = {
     "w1": (50_000, "10 % copies; one UPDATE and one INSERT a message"),
-    "w2": (50_000, "the relay over rows that wait in the outbox; --delete removes what was sent"),
-    "w2live": (10_000, "rows at 500 a second, each commit nudging the relay; from the commit to a consumer"),
+    "w2": (50_000, "the relay over rows that wait in the outbox; --delete removes what was sent; --source binlog"),
+    "w2live": (10_000, "rows at 500 a second, each commit nudging the relay, or --source bell or binlog; from the commit to a consumer"),
     "w3": (50_000, "w1 with 95 % copies"),
     "w4": (10_000, "w1 with 10 % failing twice and 1 % always; delays 1 s and 2 s"),
     "limit": (50_000, "w1 beside the raw limit: the same SQL in the same groups without Kafka and library"),
@@ -60,6 +60,8 @@ def arguments(words):
     parser.add_argument("--ordered", action="store_true", help="w4: retries keep the order of a key")
     parser.add_argument("--hint", choices=("memory",), help="what is known to be done is settled without the database")
     parser.add_argument("--delete", action="store_true", help="w2, w2live: rows are removed once they are sent")
+    parser.add_argument("--source", choices=("poll", "bell", "binlog"), default="poll", help="w2, w2live: how the relay learns of rows")
+    parser.add_argument("--rows-pass", action="store_true", help="w2, w2live: rows are removed in the transaction that inserts them")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -83,6 +85,12 @@ def arguments(words):
         parser.error(f"{options.workload} has no such handler")
     if options.ordered and options.workload != "w4":
         parser.error("only w4 has retries to keep in order")
+    if not options.workload.startswith("w2") and (options.source != "poll" or options.rows_pass):
+        parser.error(f"{options.workload} has no relay that reads the binlog")
+    if options.workload == "w2" and options.source == "bell":
+        parser.error("a bell has nothing to ring for: the rows of w2 are there before the relay")
+    if options.rows_pass and options.source != "binlog":
+        parser.error("rows that pass are seen by a relay that reads the binlog only")
     if options.delete and not options.workload.startswith("w2"):
         parser.error(f"{options.workload} deletes nothing")
     if options.net and options.workload == "group-commit":
@@ -104,6 +112,8 @@ N                           how many messages
 --ordered                   w4: retries keep the order of a key, and dead messages let it go on
 --hint memory               what is known to be done is settled without the database (MemoryHint, Trust::skip)
 --delete                    w2, w2live: rows are removed once they are sent
+--source poll|bell|binlog   w2, w2live: the relay polls; it polls, and the binlog rings (w2live); it reads the binlog (poll)
+--rows-pass                 w2, w2live, binlog: rows are removed in the transaction that inserts them
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -219,7 +229,8 @@ class Bench:
     def words(self, workload):
         options = self.options
         if workload.startswith("w2"):
-            return [workload, *(["--delete"] if options.delete else [])]
+            return [workload, "--source", options.source, *(["--delete"] if options.delete else []),
+                    *(["--rows-pass"] if options.rows_pass else [])]
         return [workload, "--workers", str(options.workers), "--group", options.group,
                 *(["--batch"] if options.batch else []), *(["--deferred"] if options.deferred else []),
                 *(["--ordered"] if options.ordered else []), *(["--hint", options.hint] if options.hint else [])]
@@ -227,7 +238,8 @@ class Bench:
     def described(self, workload, n):
         options = self.options
         if workload.startswith("w2"):
-            return {"workload": workload, "n": n, "sent_rows": "removed" if options.delete else "kept", "net": options.net}
+            sent_rows = "passing" if options.rows_pass else "removed" if options.delete else "kept"
+            return {"workload": workload, "n": n, "source": options.source, "sent_rows": sent_rows, "net": options.net}
         return {"workload": workload, "n": n, "handler": "batch" if options.batch else "deferred" if options.deferred else "message",
                 "workers": options.workers, "group": options.group, "net": options.net,
                 **({"ordered": True} if options.ordered else {}), **({"hint": options.hint} if options.hint else {})}
@@ -246,7 +258,7 @@ class Bench:
         if workload.startswith("w2"):
             self.load(run, "empty-topic")
             if workload == "w2":
-                self.load(run, "outbox")
+                self.load(run, "passing-outbox" if self.options.rows_pass else "outbox")
         elif has_topic:
             self.load(run, "topic")
         line = self.measured(program, self.words(workload), run, beside and (lambda process: beside(process, run)))

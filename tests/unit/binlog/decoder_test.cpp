@@ -212,7 +212,7 @@ TEST_F(DecoderTest, RefusesATransactionThatEndsWithinAnEvent) {
 TEST_F(DecoderTest, ReadsGtidsOfBothServers) {
   decode(format_description());
   decode(event(162, le(5, 8) + le(3, 4) + '\x01', true, 0, 0, 17));
-  decode(event(33, '\x01' + std::string(16, '\xab') + le(9, 8) + le(0, 17)));
+  decode(event(33, '\x01' + std::string(16, '\xab') + le(9, 8) + std::string(17, '\0')));
 
   EXPECT_THAT(seen_, ElementsAre("format 10.11.14-MariaDB", "gtid 3-17-5", "gtid 0-0-9"));
 }
