@@ -10,7 +10,9 @@
 namespace oncemark::binlog {
 namespace {
 
-constexpr std::size_t kRowOverhead = 200;
+// What the allocator and the objects take beside the bytes: most of it, for small rows.
+constexpr std::size_t kRowOverhead = 700;
+constexpr std::size_t kChunkOverhead = 300;
 constexpr std::size_t kMostChunks = 20'000;
 
 std::size_t size_of(const outbox::OutboxRow& row) {
@@ -72,19 +74,20 @@ Feed::~Feed() {
   thread_.join();
 }
 
-std::optional<Chunk> Feed::next(std::chrono::milliseconds wait) {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, wait, [&] { return !ready_.empty() || failure_; });
-  if (ready_.empty()) {
-    if (failure_) std::rethrow_exception(failure_);
-    return std::nullopt;
+std::vector<Chunk> Feed::next(std::chrono::milliseconds wait, std::size_t most_rows) {
+  std::vector<Chunk> chunks;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, wait, [&] { return !ready_.empty() || failure_; });
+    if (ready_.empty() && failure_) std::rethrow_exception(failure_);
+    for (std::size_t rows = 0; !ready_.empty() && rows < most_rows; ready_.pop_front()) {
+      rows += ready_.front().rows.size();
+      bytes_ -= ready_.front().bytes;
+      chunks.push_back(std::move(ready_.front()));
+    }
   }
-  Chunk chunk = std::move(ready_.front());
-  ready_.pop_front();
-  bytes_ -= chunk.bytes;
-  lock.unlock();
   changed_.notify_all();
-  return chunk;
+  return chunks;
 }
 
 void Feed::run() noexcept {
@@ -148,6 +151,7 @@ void Feed::flush() {
 
 // A group without rows joins the one before it.
 void Feed::hand_on(Chunk chunk) {
+  chunk.bytes += kChunkOverhead;
   std::unique_lock lock(mutex_);
   if (chunk.rows.empty() && !chunk.needs_scan && !ready_.empty() && ready_.back().is_at_end) {
     Chunk& last = ready_.back();

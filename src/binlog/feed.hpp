@@ -7,7 +7,6 @@
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,7 +43,7 @@ struct FeedHooks {
 
 struct FeedOptions {
   std::string name;                     // for the log
-  std::size_t most_bytes = 8u << 20;    // held ahead of whoever takes them
+  std::size_t most_bytes = 4u << 20;    // held ahead of whoever takes them
   std::size_t largest_held = 2u << 20;  // of one transaction, before its end is known
   StreamOptions stream = {};
 };
@@ -66,8 +65,8 @@ class Feed final {
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
 
-  /// The next piece, or nothing within `wait`.
-  [[nodiscard]] std::optional<Chunk> next(std::chrono::milliseconds wait);
+  /// The next pieces, until they have so many rows or there are no more for now; none within `wait`.
+  [[nodiscard]] std::vector<Chunk> next(std::chrono::milliseconds wait, std::size_t most_rows);
 
  private:
   void run() noexcept;

@@ -69,15 +69,15 @@ bool Line::send(outbox::OutboxRow row, const std::stop_token& stop) {
 void Line::leave(outbox::OutboxRow row) { add(std::move(row), State::left); }
 
 void Line::add(outbox::OutboxRow row, State state) {
-  if (options_.lost == Lost::kept) row.record = {};
   ++rows_;
-  entries_.push_back({.state = state, .row = std::move(row), .end = {}});
+  entries_.push_back({.state = state, .id = row.id, .row = nullptr, .end = nullptr});
+  if (options_.lost == Lost::written_down) entries_.back().row = std::make_unique<outbox::OutboxRow>(std::move(row));
 }
 
 void Line::end_at(std::string file, std::uint64_t position, GtidSet gtids) {
-  entries_.push_back({.state = State::place,
-                      .row = {},
-                      .end = {.file = std::move(file), .position = position, .gtids = std::move(gtids)}});
+  entries_.push_back({.state = State::place, .id = 0, .row = nullptr, .end = nullptr});
+  entries_.back().end =
+      std::make_unique<Progress>(Progress{.file = std::move(file), .position = position, .gtids = std::move(gtids)});
 }
 
 void Line::pump(milliseconds wait) {
@@ -104,17 +104,17 @@ void Line::advance() {
     Entry& entry = entries_.front();
     if (entry.state == State::left && options_.lost == Lost::held) return;
     if (entry.state == State::place) {
-      progress_.file = std::move(entry.end.file);
-      progress_.position = entry.end.position;
-      progress_.gtids.add(entry.end.gtids);
+      progress_.file = std::move(entry.end->file);
+      progress_.position = entry.end->position;
+      progress_.gtids.add(entry.end->gtids);
       has_moved_ = true;
     } else {
       --rows_;
       if (owed_.empty() && unwritten_.empty()) owed_since_ = steady_now();
       if (entry.state == State::acked) {
-        owed_.push_back(entry.row.id);
+        owed_.push_back(entry.id);
       } else if (options_.lost == Lost::written_down) {
-        unwritten_.push_back(std::move(entry.row));
+        unwritten_.push_back(std::move(*entry.row));
       }
     }
     entries_.pop_front();

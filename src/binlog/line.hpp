@@ -5,7 +5,7 @@
 #include <deque>
 #include <functional>
 #include <future>
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -88,10 +88,12 @@ class Line final {
 
  private:
   enum class State { in_flight, acked, left, place };
+  /// Thousands are held, so that each is small.
   struct Entry {
     State state = State::in_flight;
-    outbox::OutboxRow row;  // its record only where rows pass
-    Progress end;           // of a place
+    std::uint64_t id = 0;                    // of a row
+    std::unique_ptr<outbox::OutboxRow> row;  // where rows pass: it may have to be written down
+    std::unique_ptr<Progress> end;           // of a place
   };
 
   void add(outbox::OutboxRow row, State state);

@@ -95,6 +95,7 @@ struct Relay::State {
   void close() noexcept;
   void stream(const std::stop_token& stop);
   void take(Chunk chunk, const std::stop_token& stop);
+  void leave_out_what_is_sent(std::vector<Chunk>& chunks);
   void look();
   bool scan(const std::stop_token& stop);
   std::optional<std::vector<std::uint64_t>> find_more(const outbox::Flight& flight);
@@ -280,8 +281,10 @@ void Relay::State::stream(const std::stop_token& stop) {
     if (steady_now() >= next_look) look();
     if (must_scan) break;
     if (!line.has_room()) continue;
-    if (std::optional<Chunk> chunk = feed->next(line.is_empty() ? kIdleWait : kSlice)) {
-      take(std::move(*chunk), stop);
+    std::vector<Chunk> chunks = feed->next(line.is_empty() ? kIdleWait : kSlice, options.outbox.batch);
+    if (verify_until) leave_out_what_is_sent(chunks);
+    for (Chunk& chunk : chunks) {
+      take(std::move(chunk), stop);
       ONCEMARK_FAIL_POINT("binlog.after_send");
     }
   }
@@ -291,17 +294,6 @@ void Relay::State::stream(const std::stop_token& stop) {
 void Relay::State::take(Chunk chunk, const std::stop_token& stop) {
   has_streamed = true;
   if (chunk.needs_scan) must_scan = true;
-  if (verify_until && !chunk.rows.empty()) {
-    std::vector<std::uint64_t> ids;
-    for (const outbox::OutboxRow& row : chunk.rows) ids.push_back(row.id);
-    const std::vector<std::uint64_t> pending = rows.still_pending(ids);
-    auto next = pending.begin();
-    std::erase_if(chunk.rows, [&](const outbox::OutboxRow& row) {
-      if (next == pending.end() || *next != row.id) return true;
-      ++next;
-      return false;
-    });
-  }
   std::size_t taken = 0;
   for (outbox::OutboxRow& row : chunk.rows) {
     if (options.rows == Rows::pass && row.is_failure) continue;  // it stays in the table
@@ -315,9 +307,28 @@ void Relay::State::take(Chunk chunk, const std::stop_token& stop) {
       line.pump(milliseconds::zero());
     }
   }
-  const bool is_reached = verify_until && has_reached(chunk.file, chunk.position, *verify_until);
   if (chunk.is_at_end) line.end_at(std::move(chunk.file), chunk.position, std::move(chunk.gtids));
-  if (is_reached) verify_until.reset();
+}
+
+// One look-up for all of them: most transactions have a row or two.
+void Relay::State::leave_out_what_is_sent(std::vector<Chunk>& chunks) {
+  std::vector<std::uint64_t> ids;
+  auto end = chunks.begin();
+  while (end != chunks.end() && verify_until) {
+    for (const outbox::OutboxRow& row : end->rows) ids.push_back(row.id);
+    if (has_reached(end->file, end->position, *verify_until)) verify_until.reset();
+    ++end;
+  }
+  if (ids.empty()) return;
+  const std::vector<std::uint64_t> pending = rows.still_pending(ids);
+  auto next = pending.begin();
+  for (auto chunk = chunks.begin(); chunk != end; ++chunk) {
+    std::erase_if(chunk->rows, [&](const outbox::OutboxRow& row) {
+      if (next == pending.end() || *next != row.id) return true;
+      ++next;
+      return false;
+    });
+  }
 }
 
 // Rows that the binlog has nothing to say about any more: those that have become due, and those that were left.
