@@ -142,6 +142,7 @@ const std::vector<std::string>& names() {
       "relay.after_send",
       "replay.after_commit",
       "replay.before_commit",
+      "replay.before_start",
       "router.after_commit",
       "router.before_commit",
       "runner.after_offset_commit",

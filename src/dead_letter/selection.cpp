@@ -26,6 +26,22 @@ void check_fingerprint(const std::string& text) {
                     "\" can be no fingerprint: it is 16 hex digits, or the first 4 or more");
 }
 
+/// LIKE's pattern for a glob, with | as escape: it works on bytes, where the column is a BLOB.
+std::string like_pattern(std::string_view glob) {
+  std::string pattern;
+  for (const char c : glob) {
+    if (c == '*') {
+      pattern += '%';
+    } else if (c == '?') {
+      pattern += '_';
+    } else {
+      if (c == '%' || c == '_' || c == '|') pattern += '|';
+      pattern += c;
+    }
+  }
+  return pattern;
+}
+
 }  // namespace
 
 Condition condition_of(const Selection& selection) {
@@ -53,6 +69,22 @@ Condition condition_of(const Selection& selection) {
   if (selection.id) require("id = ?", *selection.id);
   if (selection.died_since) require("died_at >= ?", *selection.died_since);
   if (selection.died_until) require("died_at < ?", *selection.died_until);
+  if (selection.group) {
+    check_plain("group", *selection.group);
+    require("origin_group = ?", *selection.group);
+  }
+  if (selection.error_text) require("LOCATE(?, error_text) > 0", *selection.error_text);
+  if (selection.key_glob) {
+    condition.texts.push_back(like_pattern(*selection.key_glob));
+    require("record_key LIKE ? ESCAPE '|'", condition.texts.back());
+  }
+  if (selection.partition) require("origin_partition = ?", *selection.partition);
+  if (selection.first_offset > 0) require("origin_offset >= ?", selection.first_offset);
+  if (selection.last_offset < INT64_MAX) require("origin_offset <= ?", selection.last_offset);
+  if (selection.min_attempts > 0) require("attempts >= ?", selection.min_attempts);
+  if (selection.max_attempts < UINT32_MAX) require("attempts <= ?", selection.max_attempts);
+  if (selection.min_replays > 0) require("life > ?", selection.min_replays);
+  if (selection.max_replays < UINT32_MAX) require("life <= ?", std::uint64_t{selection.max_replays} + 1);
   if (selection.after_id > 0) require("id > ?", selection.after_id);
   if (selection.last_id < UINT64_MAX) require("id <= ?", selection.last_id);
   return condition;

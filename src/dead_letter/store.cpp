@@ -1,8 +1,10 @@
 #include <oncemark/dead_letter/store.hpp>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 
 #include <oncemark/core/error.hpp>
@@ -10,6 +12,7 @@
 #include <oncemark/observe/log.hpp>
 
 #include "dead_letter/selection.hpp"
+#include "mysql/in_list.hpp"
 
 namespace oncemark::dead_letter {
 namespace {
@@ -118,34 +121,41 @@ std::vector<Letter> find_letters(mysql::Transaction& tx, const Selection& select
   return letters;
 }
 
-std::vector<std::uint64_t> find_letter_ids(mysql::Transaction& tx, const Selection& selection, std::size_t limit) {
-  Condition condition = condition_of(selection);
-  condition.params.emplace_back(limit);
-  std::vector<std::uint64_t> ids;
-  for (const mysql::Row& row :
-       tx.query_with("SELECT id FROM dead_letter" + condition.sql + " ORDER BY id LIMIT ?", condition.params)) {
-    ids.push_back(row.get<std::uint64_t>(0));
+Fetched fetch_letters(mysql::Transaction& tx, std::span<const std::uint64_t> ids, std::size_t max_bytes) {
+  Fetched fetched;
+  if (ids.empty()) return fetched;
+  // How large they are, before anything large is fetched.
+  std::vector<mysql::Param> params;
+  const std::string list = mysql::in_list(ids, params);
+  std::unordered_map<std::uint64_t, std::size_t> sizes;
+  for (const mysql::Row& row : tx.query_with(
+           "SELECT id, COALESCE(LENGTH(payload), 0) + LENGTH(headers) FROM dead_letter WHERE id IN " + list, params)) {
+    sizes.emplace(row.get<std::uint64_t>(0), row.get<std::size_t>(1));
   }
-  return ids;
+  std::size_t bytes = 0;
+  for (; fetched.ids < ids.size(); ++fetched.ids) {
+    const auto size = sizes.find(ids[fetched.ids]);
+    if (size == sizes.end()) continue;
+    if (bytes > 0 && bytes + size->second > max_bytes) break;
+    bytes += size->second + 1;
+  }
+  params.clear();
+  const std::string fitting = mysql::in_list(ids.first(fetched.ids), params);
+  std::unordered_map<std::uint64_t, std::size_t> places;
+  for (std::size_t i = 0; i < fetched.ids; ++i) places.emplace(ids[i], i);
+  for (const mysql::Row& row : tx.query_with(
+           "SELECT " + std::string(kSummary) + std::string(kRecord) + " FROM dead_letter WHERE id IN " + fitting,
+           params)) {
+    fetched.letters.push_back(read_letter(row, Detail::with_record));
+  }
+  std::ranges::sort(fetched.letters, {}, [&](const Letter& letter) { return places.at(letter.id); });
+  return fetched;
 }
 
 std::optional<Letter> find_letter(mysql::Transaction& tx, std::uint64_t id) {
   auto found = find_letters(tx, {.id = id, .state = std::nullopt}, 1, Detail::with_record);
   if (found.empty()) return std::nullopt;
   return std::move(found.front());
-}
-
-Extent extent_of(mysql::Transaction& tx, const Selection& selection, std::uint64_t limit) {
-  Condition condition = condition_of(selection);
-  std::string sql = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM ";
-  if (limit == UINT64_MAX) {
-    sql += "dead_letter" + condition.sql;
-  } else {
-    sql += "(SELECT id FROM dead_letter" + condition.sql + " ORDER BY id LIMIT ?) AS chosen";
-    condition.params.emplace_back(limit);
-  }
-  const mysql::Row row = tx.query_with(sql, condition.params).at(0);
-  return {.letters = row.get<std::uint64_t>(0), .last_id = row.get<std::uint64_t>(1)};
 }
 
 std::vector<LetterGroup> letter_groups(mysql::Transaction& tx, const Selection& selection, std::size_t limit) {
@@ -200,10 +210,6 @@ std::vector<LetterTopic> letter_topics(mysql::Transaction& tx) {
     topics[place->second].top_error_count = row.get<std::uint64_t>(4);
   }
   return topics;
-}
-
-bool mark_replaying(mysql::Transaction& tx, std::uint64_t letter_id) {
-  return tx.execute("UPDATE dead_letter SET state = 'replaying' WHERE id = ? AND state = 'dead'", letter_id) == 1;
 }
 
 }  // namespace oncemark::dead_letter

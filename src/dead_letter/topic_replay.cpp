@@ -174,6 +174,9 @@ void TopicReplay::resume(std::uint64_t job_id) {
   };
   load();
   if (state.job.state == "done") return;
+  if (state.job.state == "cancelled") {
+    throw MisuseError("replay job " + std::to_string(job_id) + " was cancelled; start a new one");
+  }
   state.take_lock();
   load();  // whoever held the lock until now may have moved it
   if (state.job.state == "done") return;
@@ -184,24 +187,28 @@ void TopicReplay::resume(std::uint64_t job_id) {
 }
 
 // A commit in doubt is found out by the next one: the checkpoint then is where one of the two says.
-void TopicReplay::advance(const std::vector<TopicProgress>& progress, std::uint64_t replayed, std::uint64_t skipped) {
+bool TopicReplay::advance(const std::vector<TopicProgress>& progress, std::uint64_t replayed, std::uint64_t skipped) {
   State& state = *state_;
   ONCEMARK_FAIL_POINT("topic_replay.after_ack");
   if (!state.lock->keep()) state.refuse_second_run();
-  if (progress == state.progress) return;
+  if (progress == state.progress) return true;
   const std::uint64_t checkpoint = state.job.checkpoint + replayed + skipped;
-  state.pool.transact([&](mysql::Transaction& tx) {
-    tx.execute(
+  const bool is_running = state.pool.transact([&](mysql::Transaction& tx) {
+    const auto changed = tx.execute(
         "UPDATE replay_job SET selection = ?, checkpoint = ?, replayed = ?, skipped = ?, updated_at = "
         "UTC_TIMESTAMP(6) WHERE id = ? AND state = 'running'",
         encode_topic_order(state.order, progress), checkpoint, state.job.replayed + replayed,
         state.job.skipped + skipped, state.job.id);
+    if (changed == 0) (void)state.load(tx, state.job.id);
+    return changed > 0;
   });
+  if (!is_running) return false;
   state.progress = progress;
   state.job.checkpoint = checkpoint;
   state.job.replayed += replayed;
   state.job.skipped += skipped;
   ONCEMARK_FAIL_POINT("topic_replay.after_advance");
+  return true;
 }
 
 void TopicReplay::end(const std::string& to_state) {

@@ -1,7 +1,6 @@
 #include <oncemark/ledger/claim.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
@@ -13,6 +12,7 @@
 
 #include "core/mutants.hpp"
 #include "ledger/rows.hpp"
+#include "mysql/in_list.hpp"
 
 namespace oncemark::ledger {
 namespace {
@@ -71,14 +71,6 @@ Claim claim_retry(mysql::Transaction& tx, std::string_view consumer, const Messa
   return fresh;
 }
 
-/// How many rows a statement for `count` of them has: every number would be a statement of its own to prepare, so only
-/// four in each octave are used, and the last row is repeated. A second copy of a row changes nothing.
-std::size_t statement_rows(std::size_t count) noexcept {
-  if (count <= 4) return count;
-  const std::size_t step = std::bit_floor(count - 1) / 4;
-  return (count + step - 1) / step * step;
-}
-
 /// A group on its way to its claims.
 class GroupClaim {
  public:
@@ -99,7 +91,7 @@ class GroupClaim {
   /// Settles those whose row is there: `token` made it, or it is a copy's.
   void look(std::uint64_t token) {
     if (open_.empty()) return;
-    const std::size_t rows = statement_rows(open_.size());
+    const std::size_t rows = mysql::statement_size(open_.size());
     std::string sql =
         "SELECT message_key, token, state, life, attempt, payload_hash FROM consumed_message "
         "WHERE consumer = ? AND message_key IN (?";
@@ -129,7 +121,7 @@ class GroupClaim {
     if (open_.empty()) return;
     const std::uint64_t token = random_token();
     std::vector<mysql::Param> params;
-    const std::size_t rows = statement_rows(open_.size());
+    const std::size_t rows = mysql::statement_size(open_.size());
     params.reserve(rows * 11);
     for (std::size_t n = 0; n < rows; ++n) {
       const std::size_t i = open_[std::min(n, open_.size() - 1)];

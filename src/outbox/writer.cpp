@@ -91,6 +91,21 @@ void append_failure_row(mysql::Transaction& tx, const FailureRow& row) {
       row.due);
 }
 
+void append_failure_rows(mysql::Transaction& tx, std::span<const FailureRow> rows, Time now) {
+  mysql::RowValues values;
+  for (const FailureRow& row : rows) {
+    check_topic(row.topic);
+    const bool is_due = !row.due || *row.due <= now;
+    values.add(row.message_id, row.purpose, row.relay, shard_of(row.key, row.message_id), row.topic, row.key,
+               business_key_or_null(row.business_key), row.event_time, row.payload, encode_headers(row.headers),
+               to_string(is_due ? Status::pending : Status::waiting), row.due.value_or(now), now, now);
+  }
+  tx.insert_rows(
+      "INSERT INTO outbox_message (message_id, purpose, relay, shard, topic, message_key, business_key, event_time, "
+      "payload, headers, status, available_at, created_at, sent_at)",
+      values);
+}
+
 void check_topic(const std::string& name) {
   if (!name.empty() && name.size() <= OutboxLimits::topic && is_plain(name) && name != "." && name != "..") return;
   throw PermanentError("topic \"" + printable(name, 300) +

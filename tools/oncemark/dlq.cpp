@@ -13,10 +13,14 @@ Letters::Letters(const Globals& globals) : settings(globals.settings()), pool(op
 
 void add_dlq_verbs(CLI::App& parent, Program& program) {
   add_topics_verb(parent, program);
+  add_groups_verb(parent, program);
   add_list_verb(parent, program);
   add_show_verb(parent, program);
+  add_plan_verb(parent, program);
   add_run_verb(parent, program);
+  add_resume_verb(parent, program);
   add_jobs_verb(parent, program);
+  add_job_verbs(parent, program);
 }
 
 Json letter_json(const dead_letter::Letter& letter) {
@@ -48,6 +52,15 @@ Json letter_json(const dead_letter::Letter& letter) {
           {"died_at", to_json(letter.died_at)}};
 }
 
+Json group_json(const dead_letter::LetterGroup& group) {
+  return {{"fingerprint", group.fingerprint},
+          {"letters", group.letters},
+          {"first_died_at", to_json(group.first_died_at)},
+          {"last_died_at", to_json(group.last_died_at)},
+          {"error_class", to_json(Bytes(group.error_class))},
+          {"error_text", to_json(Bytes(group.error_text))}};
+}
+
 Json job_json(const dead_letter::ReplayJob& job) {
   return {{"job", job.id},
           {"consumer", job.consumer.empty() ? Json() : Json(job.consumer)},
@@ -56,6 +69,10 @@ Json job_json(const dead_letter::ReplayJob& job) {
           {"selected", job.selected},
           {"replayed", job.replayed},
           {"skipped", job.skipped},
+          {"guarded", job.guarded},
+          {"refused", job.refused},
+          {"settled", job.checkpoint},
+          {"note", job.note.empty() ? Json() : to_json(Bytes(job.note))},
           {"rate", job.rate > 0 ? Json(job.rate) : Json()},
           {"operator", to_json(Bytes(job.operator_name))},
           {"reason", to_json(Bytes(job.reason))},

@@ -34,7 +34,11 @@ void add_topics_verb(CLI::App& parent, Program& program);
 void add_list_verb(CLI::App& parent, Program& program);
 void add_show_verb(CLI::App& parent, Program& program);
 void add_run_verb(CLI::App& parent, Program& program);
+void add_groups_verb(CLI::App& parent, Program& program);
+void add_plan_verb(CLI::App& parent, Program& program);
+void add_resume_verb(CLI::App& parent, Program& program);
 void add_jobs_verb(CLI::App& parent, Program& program);
+void add_job_verbs(CLI::App& parent, Program& program);  // status, watch, pause, cancel
 
 /// The fields that list and show have in common.
 [[nodiscard]] Json letter_json(const dead_letter::Letter& letter);
@@ -42,6 +46,7 @@ void add_jobs_verb(CLI::App& parent, Program& program);
 [[nodiscard]] std::string sized(const Bytes& bytes);
 /// Headers, key and payload for a person.
 void print_record(const Bytes& key, const Bytes& payload, const Headers& headers, std::size_t payload_limit);
+[[nodiscard]] Json group_json(const dead_letter::LetterGroup& group);
 [[nodiscard]] Json job_json(const dead_letter::ReplayJob& job);
 
 }  // namespace oncemark::tools

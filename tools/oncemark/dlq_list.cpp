@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include <oncemark/ledger/transitions.hpp>
+#include <oncemark/observe/log.hpp>
 
 #include "dlq.hpp"
 #include "messages.hpp"
@@ -13,7 +14,6 @@ namespace {
 
 using dead_letter::Letter;
 using dead_letter::LetterTopic;
-using dead_letter::ReplayJob;
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
@@ -72,12 +72,35 @@ struct ListFlags {
   std::uint64_t before = 0;
 };
 
+/// The newest `limit` that the filter accepts.
+std::vector<Letter> newest(mysql::Transaction& tx, dead_letter::Selection selection,
+                           const dead_letter::LetterFilter& filter, std::uint64_t limit) {
+  constexpr auto kNewestFirst = dead_letter::Order::newest_first;
+  if (!filter.accepts)
+    return dead_letter::find_letters(tx, selection, limit, dead_letter::Detail::summary, kNewestFirst);
+  constexpr std::size_t kPage = 50;
+  std::vector<Letter> accepted;
+  for (;;) {
+    auto page = dead_letter::find_letters(tx, selection, kPage, filter.needs, kNewestFirst);
+    for (Letter& letter : page) {
+      if (accepted.size() == limit) return accepted;
+      selection.last_id = letter.id - 1;
+      if (!filter.accepts(letter)) continue;
+      letter.message.payload = Bytes();  // not shown, and may be large
+      letter.message.headers = {};
+      accepted.push_back(std::move(letter));
+    }
+    if (page.size() < kPage) return accepted;
+  }
+}
+
 int list_letters(const Globals& globals, const ListFlags& flags) {
   const std::uint64_t limit = flags.selection.limit.value_or(50);
   if (limit == 0 || limit > 100'000) throw UsageError("--limit must be from 1 to 100000");
   std::optional<dead_letter::LetterState> state;
   if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
   (void)flags.selection.selection(Time{});  // complains before the database is asked
+  (void)flags.selection.filter();
   if (flags.from.is_set()) {
     if (flags.selection.consumer || flags.selection.is_narrowed_besides_limit()) {
       throw UsageError("with --from-topic only --partition and --limit select");
@@ -90,8 +113,7 @@ int list_letters(const Globals& globals, const ListFlags& flags) {
     dead_letter::Selection selection = flags.selection.selection(ledger::database_now(tx));
     selection.state = state;
     if (flags.before > 0) selection.last_id = flags.before - 1;
-    return dead_letter::find_letters(tx, selection, limit, dead_letter::Detail::summary,
-                                     dead_letter::Order::newest_first);
+    return newest(tx, selection, flags.selection.filter(), limit);
   });
   Table table({{"ID", Table::Align::right},
                {"STATE"},
@@ -118,37 +140,43 @@ int list_letters(const Globals& globals, const ListFlags& flags) {
   return kDone;
 }
 
-// ---- jobs ----
+// ---- groups ----
 
-struct JobsFlags {
-  std::optional<std::string> consumer = {};
-  std::uint64_t limit = 20;
+struct GroupsFlags {
+  SelectionFlags selection;
+  std::string state = "dead";
 };
 
-int list_jobs(const Globals& globals, const JobsFlags& flags) {
+int show_groups(const Globals& globals, const GroupsFlags& flags) {
+  const std::uint64_t limit = flags.selection.limit.value_or(20);
+  if (limit == 0 || limit > 10'000) throw UsageError("--limit must be from 1 to 10000");
+  if (!flags.selection.headers.empty()) throw UsageError("groups cannot select by --header; list can");
+  std::optional<dead_letter::LetterState> state;
+  if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
+  (void)flags.selection.selection(Time{});
   const Letters letters(globals);
-  const auto jobs = dead_letter::replay_jobs(*letters.pool, flags.consumer, flags.limit);
-  Table table({{"JOB", Table::Align::right},
-               {"CONSUMER"},
-               {"STATE"},
-               {"SELECTED", Table::Align::right},
-               {"REPLAYED", Table::Align::right},
-               {"SKIPPED", Table::Align::right},
-               {"RATE", Table::Align::right},
-               {"STARTED"},
-               {"LAST CHANGE"},
-               {"OPERATOR", Table::Align::left, 40},
-               {"REASON", Table::Align::left, 80}});
-  for (const ReplayJob& job : jobs) {
-    if (globals.json) print_json(job_json(job));
-    table.add({std::to_string(job.id), job.consumer.empty() ? "topic " + job.topic : job.consumer, job.state,
-               grouped(job.selected), grouped(job.replayed), grouped(job.skipped), rate_text(job.rate),
-               short_time(job.created_at), short_time(job.updated_at), job.operator_name, job.reason});
+  const auto groups = letters.pool->transact([&](mysql::Transaction& tx) {
+    dead_letter::Selection selection = flags.selection.selection(ledger::database_now(tx));
+    selection.state = state;
+    return dead_letter::letter_groups(tx, selection, limit);
+  });
+  Table table({{"FINGERPRINT"},
+               {"LETTERS", Table::Align::right},
+               {"FIRST"},
+               {"LAST"},
+               {"ERROR CLASS", Table::Align::left, 40},
+               {"NEWEST ERROR", Table::Align::left, 100}});
+  for (const dead_letter::LetterGroup& group : groups) {
+    if (globals.json) print_json(group_json(group));
+    table.add({group.fingerprint, grouped(group.letters), short_time(group.first_died_at),
+               short_time(group.last_died_at), group.error_class, group.error_text});
   }
-  if (!globals.json) std::cout << table.str();
-  if (jobs.empty()) say("No replay has been run yet.");
-  if (!jobs.empty() && (jobs.front().state == "interrupted" || jobs.front().state == "stopped")) {
-    say("Next: dlq-replay run --resume " + std::to_string(jobs.front().id));
+  if (!globals.json) std::cout << table.str() << std::flush;
+  if (groups.empty()) say("No letters match.");
+  if (!groups.empty() && groups.size() == limit) say("There may be more groups: --limit");
+  if (!groups.empty() && flags.selection.consumer) {
+    say("Next: dlq-replay run --consumer " + printable(*flags.selection.consumer) + " --fingerprint " +
+        groups.front().fingerprint.substr(0, 8) + " --dry-run");
   }
   return kDone;
 }
@@ -177,15 +205,16 @@ void add_list_verb(CLI::App& parent, Program& program) {
   on_chosen(verb, program, std::move(flags), list_letters);
 }
 
-void add_jobs_verb(CLI::App& parent, Program& program) {
-  CLI::App& verb = add_verb(parent, "jobs", "replays that were run, the newest first",
-                            "  dlq-replay jobs\n  dlq-replay jobs --consumer shipping --json");
-  auto flags = std::make_shared<JobsFlags>();
-  verb.add_option("--consumer", flags->consumer, "of this consumer")->type_name("NAME");
-  verb.add_option("--limit", flags->limit, "at most so many (default 20)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 10'000));
-  on_chosen(verb, program, std::move(flags), list_jobs);
+void add_groups_verb(CLI::App& parent, Program& program) {
+  CLI::App& verb = add_verb(parent, "groups", "letters that failed alike, the largest group first",
+                            "  dlq-replay groups --consumer shipping\n"
+                            "  dlq-replay groups --since 2h --json | jq -r .fingerprint");
+  auto flags = std::make_shared<GroupsFlags>();
+  flags->selection.add_to(verb);
+  verb.add_option("--state", flags->state, "dead (default), replaying, replayed, resolved, archived, discarded, or any")
+      ->type_name("STATE");
+  verb.add_option("--limit", flags->selection.limit, "at most so many groups (default 20)")->type_name("N");
+  on_chosen(verb, program, std::move(flags), show_groups);
 }
 
 }  // namespace oncemark::tools

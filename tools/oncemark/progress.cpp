@@ -33,7 +33,7 @@ std::string fixed(double number) {
   return text;
 }
 
-std::uint64_t done(const dead_letter::ReplayJob& job) { return job.replayed + job.skipped; }
+std::uint64_t done(const dead_letter::ReplayJob& job) { return job.checkpoint; }
 
 }  // namespace
 
@@ -78,12 +78,20 @@ void Progress::draw(const dead_letter::ReplayJob& job) {
                 {"selected", job.selected},
                 {"replayed", job.replayed},
                 {"skipped", job.skipped},
+                {"guarded", job.guarded},
+                {"refused", job.refused},
+                {"note", job.note.empty() ? Json() : Json(job.note)},
                 {"rate", rate},
                 {"eta_seconds", std::chrono::duration<double>(eta).count()}});
     return;
   }
-  const std::string counts = grouped(done(job)) + "/" + grouped(job.selected) + "  " + fixed(rate) + "/s  ETA " +
-                             short_duration(eta) + "  skipped " + grouped(job.skipped);
+  std::string counts = grouped(done(job)) + "/" + grouped(job.selected) + "  ";
+  if (job.note.empty()) {
+    counts += fixed(rate) + "/s  ETA " + short_duration(eta) + "  skipped " +
+              grouped(job.skipped + job.guarded + job.refused);
+  } else {
+    counts += job.note;
+  }
   if (form_ == Form::lines) {
     say("replay job " + std::to_string(job.id) + ": " + counts);
     return;

@@ -50,12 +50,14 @@ Column column_of(const std::string& definition) {
   return column;
 }
 
-/// Only what our migrations use is understood: CREATE TABLE, one definition a line or continued, and ADD COLUMN.
+/// Only what our migrations use is understood: CREATE TABLE, one definition a line or continued, ADD COLUMN, and an ENUM
+/// that is widened by MODIFY COLUMN.
 std::map<std::string, Shape> shapes_of_migrations() {
   static const std::regex kComment("--[^\n]*");
   static const std::regex kCreate("CREATE TABLE IF NOT EXISTS (\\w+) \\(([^;]*?)\n\\) ENGINE");
   static const std::regex kAlter("ALTER TABLE (\\w+)((?:\\s+ADD COLUMN [^,']+,?)+)");
   static const std::regex kAdded("ADD COLUMN (\\w+) ([^,']+)");
+  static const std::regex kWidened("ALTER TABLE (\\w+)\\s+MODIFY COLUMN (\\w+) (ENUM\\([^)]*\\))");
   static const std::regex kKey("^(PRIMARY KEY|UNIQUE KEY (\\w+)) \\(([^)]*)\\)");
   std::map<std::string, Shape> shapes;
   for (const mysql::Migration& migration : mysql::migrations()) {
@@ -81,6 +83,10 @@ std::map<std::string, Shape> shapes_of_migrations() {
       for (std::sregex_iterator added(changes.begin(), changes.end(), kAdded), last; added != last; ++added) {
         shapes[(*at)[1]].columns[(*added)[1]] = column_of((*added)[2]);
       }
+    }
+    for (std::sregex_iterator at(sql.begin(), sql.end(), kWidened), end; at != end; ++at) {
+      const std::string type = std::regex_replace((*at)[3].str(), std::regex("''"), "'");  // it stands in a string
+      shapes[(*at)[1]].columns[(*at)[2]].type = column_of(type).type;
     }
   }
   return shapes;

@@ -126,7 +126,7 @@ class TopicRunner {
     TopicOrder order{.topic = run_.from.topic,
                      .to = run_.from.to,
                      .allowed = run_.from.allowed,
-                     .max_replays = run_.from.max_replays,
+                     .max_replays = run_.max_replays,
                      .rate = run_.rate,
                      .operator_name = run_.operator_name,
                      .reason = run_.reason};
@@ -221,7 +221,7 @@ class TopicRunner {
       }
       const std::vector<Record> records = reader.read(500ms, batch);
       replay_batch(out, records);
-      job_.advance(progress_of(reader.ranges()), replayed_, skipped_);
+      if (!job_.advance(progress_of(reader.ranges()), replayed_, skipped_)) return kPartly;  // ended by somebody else
       replayed_ = skipped_ = 0;
       if (rate > 0 && !records.empty()) {
         const std::chrono::duration<double> pause(static_cast<double>(records.size()) / rate);
@@ -328,7 +328,7 @@ class TopicRunner {
   }
 
   [[nodiscard]] std::string resume_command() const {
-    return "dlq-replay run --resume " + std::to_string(job_.job().id) +
+    return "dlq-replay resume " + std::to_string(job_.job().id) +
            (globals_.config.empty() ? "" : " --config " + globals_.config);
   }
 
@@ -364,9 +364,6 @@ void FromTopicFlags::add_targets_to(CLI::App& verb) {
       ->type_name("TOPIC")
       ->group(group)
       ->allow_extra_args(false);
-  verb.add_option("--max-replays", max_replays, "leave records that were replayed so often (default 3)")
-      ->type_name("N")
-      ->group(group);
 }
 
 int list_of_topic(const Globals& globals, const FromTopicFlags& from, std::uint64_t limit) {

@@ -17,7 +17,6 @@ struct FromTopicFlags {
   std::vector<std::int32_t> partitions = {};
   std::string to = {};
   std::vector<std::string> allowed = {};
-  std::uint64_t max_replays = 3;
 
   void add_to(CLI::App& verb);
   void add_targets_to(CLI::App& verb);
@@ -27,6 +26,7 @@ struct FromTopicFlags {
 struct TopicRun {
   FromTopicFlags from = {};
   std::optional<std::uint64_t> limit = {};
+  std::uint64_t max_replays = 2;
   double rate = 0;
   std::string reason = {};
   std::string operator_name = {};

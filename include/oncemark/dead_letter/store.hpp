@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,6 +56,24 @@ struct Selection {
   std::optional<LetterState> state = LetterState::dead;  // nothing: any
   std::uint64_t after_id = 0;                            // only letters with a higher id
   std::uint64_t last_id = UINT64_MAX;                    // none with a higher id
+  std::optional<std::string> group = {};                 // Kafka group that failed
+  std::optional<std::string> error_text = {};            // contained in the error text, byte by byte
+  std::optional<std::string> key_glob = {};              // matches the whole record key: * any bytes, ? one byte
+  std::optional<std::int32_t> partition = {};            // of the origin
+  std::int64_t first_offset = 0;                         // of the origin, included
+  std::int64_t last_offset = INT64_MAX;                  // of the origin, included
+  std::uint32_t min_attempts = 0;
+  std::uint32_t max_attempts = UINT32_MAX;
+  std::uint32_t min_replays = 0;  // how often the message was replayed before: its life − 1
+  std::uint32_t max_replays = UINT32_MAX;
+};
+
+enum class Detail { summary, with_record };
+
+/// What a selection cannot say: asked for each letter that it selects.
+struct LetterFilter {
+  std::function<bool(const Letter&)> accepts = {};  // empty: all
+  Detail needs = Detail::summary;                   // what it looks at
 };
 
 /// One line of the overview: letters of one consumer and topic.
@@ -79,33 +99,26 @@ struct LetterGroup {
   std::string error_text = {};
 };
 
-/// How far a selection reaches now; with last_id it is frozen, because later letters have higher ids.
-struct Extent {
-  std::uint64_t letters = 0;
-  std::uint64_t last_id = 0;  // 0: none
-};
-
 /// Adds a letter in the caller's transaction; part of the transition to `dead`.
 void insert_letter(mysql::Transaction& tx, const Letter& letter);
 
-enum class Detail { summary, with_record };
 enum class Order { oldest_first, newest_first };
 /// Reads letters by id; at most `limit`. With key, payload and headers only if `with_record`.
 [[nodiscard]] std::vector<Letter> find_letters(mysql::Transaction& tx, const Selection& selection, std::size_t limit,
                                                Detail detail, Order order = Order::oldest_first);
-[[nodiscard]] std::vector<std::uint64_t> find_letter_ids(mysql::Transaction& tx, const Selection& selection,
-                                                         std::size_t limit);
+/// Letters by their ids, with their records.
+struct Fetched {
+  std::vector<Letter> letters = {};  // in the order of the ids; those that are gone are left out
+  std::size_t ids = 0;               // how many of the ids that covers, from the first on
+};
+/// As many as have at most `max_bytes` of payload and headers together; at least one.
+[[nodiscard]] Fetched fetch_letters(mysql::Transaction& tx, std::span<const std::uint64_t> ids, std::size_t max_bytes);
 [[nodiscard]] std::optional<Letter> find_letter(mysql::Transaction& tx, std::uint64_t id);
 
-/// The first `limit` letters of the selection, oldest first.
-[[nodiscard]] Extent extent_of(mysql::Transaction& tx, const Selection& selection, std::uint64_t limit = UINT64_MAX);
 /// By fingerprint, the largest group first.
 [[nodiscard]] std::vector<LetterGroup> letter_groups(mysql::Transaction& tx, const Selection& selection,
                                                      std::size_t limit);
 /// By consumer and topics; the one with most dead letters first.
 [[nodiscard]] std::vector<LetterTopic> letter_topics(mysql::Transaction& tx);
-
-/// dead → replaying; false when the letter is not dead.
-[[nodiscard]] bool mark_replaying(mysql::Transaction& tx, std::uint64_t letter_id);
 
 }  // namespace oncemark::dead_letter

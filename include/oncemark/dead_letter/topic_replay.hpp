@@ -18,7 +18,7 @@ struct TopicOrder {
   std::string topic = {};                 // the dead-letter topic
   std::string to = {};                    // where all records go · empty: each to the origin that its headers name
   std::vector<std::string> allowed = {};  // origins that records may be sent to · headers are foreign bytes
-  std::uint64_t max_replays = 3;          // a record that was replayed so often before stays where it is · ≥ 1
+  std::uint64_t max_replays = 2;          // a record that was replayed so often before stays where it is · ≥ 1
   double rate = 0;                        // records a second · 0: no limit
   std::string operator_name = {};         // at most 255 bytes
   std::string reason = {};                // at most 1,024 bytes
@@ -64,8 +64,9 @@ class TopicReplay final {
 
   void start(const TopicOrder& order, const std::vector<TopicProgress>& extent);
   void resume(std::uint64_t job_id);
-  /// Everything before `progress` is settled: acked, or left where it is.
-  void advance(const std::vector<TopicProgress>& progress, std::uint64_t replayed, std::uint64_t skipped);
+  /// Everything before `progress` is settled: acked, or left where it is. False when somebody paused or cancelled the
+  /// job meanwhile: job() then says so, and the records since the last advance() may be sent again.
+  [[nodiscard]] bool advance(const std::vector<TopicProgress>& progress, std::uint64_t replayed, std::uint64_t skipped);
   /// "done" or "stopped".
   void end(const std::string& state);
 

@@ -3,8 +3,10 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <oncemark/core/error.hpp>
 #include <oncemark/ledger/state.hpp>
@@ -60,14 +62,19 @@ std::optional<FirstFailure> drop_failed_message(mysql::Transaction& tx, std::str
 [[nodiscard]] std::optional<Message> whole_of(mysql::Transaction& tx, std::string_view consumer,
                                               const Message& pointer);
 
-/// dead → retrying with life + 1 and attempt 0, if the row is dead in `life`; otherwise nothing is changed and what
-/// the row says (or that there is none) is returned in `found`.
-struct Revival {
-  bool is_revived = false;
-  std::optional<Standing> found = {};  // before the change
+/// Locks the state rows of these messages and no other's. The result is in their order; nothing for one without a row.
+[[nodiscard]] std::vector<std::optional<Standing>> lock_standings(mysql::Transaction& tx, std::string_view consumer,
+                                                                  std::span<const std::string_view> message_keys);
+/// dead → retrying with life + 1 and attempt 0, for messages whose rows `tx` has locked and found dead.
+void revive(mysql::Transaction& tx, std::string_view consumer, std::span<const std::string_view> message_keys);
+
+/// A message in state `retrying` that has no failed_message yet.
+struct Revived {
+  const Message* message = nullptr;
+  FailureDetail detail = {};
 };
-[[nodiscard]] Revival revive(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key,
-                             std::uint32_t life);
+/// Writes the failed_message of each.
+void keep_revived_messages(mysql::Transaction& tx, std::string_view consumer, std::span<const Revived> revived);
 
 /// The letter of life − 1, if `life` > 1: replaying → replayed. Part of each transition that ends a replayed life.
 void settle_previous_letter(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key,

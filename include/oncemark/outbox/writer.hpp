@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <oncemark/core/bytes.hpp>
@@ -53,6 +54,8 @@ struct FailureRow {
 /// Adds a failure row. Same guarantees as append(). A row with the same message id and purpose must not exist: the
 /// state row's lock sees to that.
 void append_failure_row(mysql::Transaction& tx, const FailureRow& row);
+/// The same for many, by few statements; `now` is the database's time.
+void append_failure_rows(mysql::Transaction& tx, std::span<const FailureRow> rows, Time now);
 
 /// Throws PermanentError naming the field that exceeds OutboxLimits, before anything is sent anywhere.
 void check_draft(const Draft& draft);

@@ -27,6 +27,10 @@ class RunTest : public ::testing::Test {
   Ended replay(std::vector<std::string> flags, const std::map<std::string, std::string>& environment = {}) {
     return run(command(std::move(flags)), with(environment_of(schema_), environment));
   }
+  Ended dlq(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), program("dlq-replay"));
+    return run(std::move(arguments), environment_of(schema_));
+  }
   /// A run over all letters at such a rate that it is still at work.
   std::unique_ptr<Process> slow_run() {
     auto process = std::make_unique<Process>(Process::Options{
@@ -54,7 +58,7 @@ class RunTest : public ::testing::Test {
     return pool_.transact([&](mysql::Transaction& tx) {
       std::string all;
       for (const char* table : {"consumed_message", "failed_message", "dead_letter", "outbox_message", "replay_job",
-                                "replay_audit", "relay_shard"}) {
+                                "replay_selection", "replay_audit", "relay_shard"}) {
         for (const mysql::Row& row : tx.query(std::string("SELECT * FROM ") + table)) {
           for (std::size_t i = 0; i < row.size(); ++i) all += row.get<Bytes>(i).str() + '|';
         }
@@ -81,7 +85,8 @@ TEST_F(RunTest, ReplaysWhatIsSelected) {
   EXPECT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, HasSubstr("Done: 1 of 1 letter replayed"));
   EXPECT_EQ(retries_sent(), 1u);
-  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE reason = 'fixed #7' AND operator <> ''"), 1u);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE reason = 'fixed #7' AND operator <> '' AND letter_id > 0"),
+            1u);
 }
 
 TEST_F(RunTest, ADryRunTouchesNothing) {
@@ -183,20 +188,148 @@ TEST_F(RunTest, AnInterruptStopsAfterTheLetterAndTellsHowToGoOn) {
 
     EXPECT_EQ(ended.code, code);
     EXPECT_LT(std::chrono::steady_clock::now() - asked, 5s);  // it would take eight
-    EXPECT_THAT(ended.err, HasSubstr("Stopping after the letter in flight"));
-    EXPECT_THAT(ended.out, HasSubstr("Resume: dlq-replay run --resume 1"));
+    EXPECT_THAT(ended.err, HasSubstr("Stopping after the letters in flight"));
+    EXPECT_THAT(ended.out, HasSubstr("Resume: dlq-replay resume 1"));
   }
 
   EXPECT_EQ(replay({"--resume", "1", "--rate", "10000/s"}).code, 0);
   expect_each_replayed_once(40);
 }
 
+TEST_F(RunTest, APlanIsKeptAndRunLater) {
+  bury_orders(pool_, 3);
+
+  const Ended planned = dlq({"plan", "--consumer", "shipping", "--limit", "2", "--reason", "fixed #7"});
+  bury(pool_, order_message("o-0"));
+  const Ended done = replay({"--plan", "1"});
+
+  EXPECT_EQ(planned.code, 0) << planned.err;
+  EXPECT_THAT(planned.out, AllOf(HasSubstr("Plan: replay 2 letters"), HasSubstr("Next: dlq-replay run --plan 1")));
+  EXPECT_EQ(done.code, 0) << done.err;
+  expect_each_replayed_once(2);
+  EXPECT_EQ(replay({"--plan", "1"}).code, 2) << "it is no plan any more";
+  EXPECT_EQ(replay({"--plan", "2"}).code, 2);
+}
+
+TEST_F(RunTest, AnOldPlanIsRefused) {
+  bury_orders(pool_, 1);
+  (void)dlq({"plan", "--consumer", "shipping"});
+  pool_.transact([](mysql::Transaction& tx) {
+    tx.execute("UPDATE replay_job SET created_at = UTC_TIMESTAMP(6) - INTERVAL 25 HOUR");
+  });
+
+  const Ended refused = replay({"--plan", "1"});
+
+  EXPECT_EQ(refused.code, 6);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("nothing was done"), HasSubstr("--max-plan-age")));
+  EXPECT_EQ(replay({"--plan", "1", "--max-plan-age", "2d"}).code, 0);
+}
+
+TEST_F(RunTest, IsPausedWatchedResumedAndCancelledFromOutside) {
+  bury_orders(pool_, 40);
+  const auto running = slow_run();
+  Process watching({.arguments = {program("dlq-replay"), "watch", "1"}, .environment = environment_of(schema_)});
+  EXPECT_THAT(dlq({"status"}).out, AllOf(HasSubstr("Job 1: running"), HasSubstr("by ann")));
+
+  EXPECT_THAT(dlq({"pause", "1", "--operator", "bob", "--reason", "it hurts"}).out, HasSubstr("Job 1: paused"));
+  const Ended paused = running->wait();
+  EXPECT_EQ(paused.code, 3);
+  EXPECT_THAT(paused.out, AllOf(HasSubstr("Paused: "), HasSubstr("paused by bob"), HasSubstr("resume 1")));
+  EXPECT_EQ(watching.wait().code, 3);
+
+  EXPECT_EQ(json::parse(dlq({"status", "1", "--json"}).out)["state"], "paused");
+  EXPECT_EQ(dlq({"resume", "1", "--rate", "10000/s"}).code, 0);
+  expect_each_replayed_once(40);
+  EXPECT_EQ(dlq({"cancel", "1"}).code, 2) << "it is done";
+  EXPECT_EQ(dlq({"status", "7"}).code, 2);
+}
+
+TEST_F(RunTest, SelectsByGlobsPlacesAndCounts) {
+  bury_orders(pool_, 5);
+
+  const auto selected = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"--consumer", "shipping", "--dry-run", "--json"});
+    const Ended ended = replay(flags);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    return ended.out.find("\"plan\"") == std::string::npos
+               ? 0
+               : json::parse(ended.out.substr(0, ended.out.find('\n')))["letters"].get<int>();
+  };
+
+  EXPECT_EQ(selected({"--key", "o-?"}), 5);
+  EXPECT_EQ(selected({"--key", "o-[1]"}), 0);
+  EXPECT_EQ(selected({"--header", "trace=t-*", "--header", "trace=*-2"}), 1);
+  EXPECT_EQ(selected({"--header", "absent=*"}), 0);
+  EXPECT_EQ(selected({"--record", "orders/3@2..4"}), 3);
+  EXPECT_EQ(selected({"--record", "orders/3"}), 5);
+  EXPECT_EQ(selected({"--attempts", ">=2"}), 0);
+  EXPECT_EQ(selected({"--attempts", "1", "--replays", "0", "--error-text", "house 17"}), 5);
+  EXPECT_EQ(selected({"--group", "shipping", "--header", "trace=*", "--limit", "2"}), 2);
+  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{{"--record", "orders"},
+                                                                                     {"--record", "orders/x"},
+                                                                                     {"--attempts", "many"},
+                                                                                     {"--attempts", "<0"},
+                                                                                     {"--header", "trace"},
+                                                                                     {"--ramp", "5/s,x"},
+                                                                                     {"--stop-if-failed-over", "7"},
+                                                                                     {"--order", "random"},
+                                                                                     {"--canary-wait", "long"}}) {
+    auto flags = wrong;
+    flags.insert(flags.begin(), {"--consumer", "shipping"});
+    EXPECT_EQ(replay(flags).code, 2) << wrong[0] << " " << wrong[1];
+  }
+}
+
+TEST_F(RunTest, SaysWhatStaysBecauseItWasReplayedTooOften) {
+  bury_orders(pool_, 2);
+  pool_.transact([](mysql::Transaction& tx) {
+    tx.execute("UPDATE dead_letter SET life = 3 WHERE identity = 'o-1'");
+    tx.execute("UPDATE consumed_message SET life = 3 WHERE message_key = 'o-1'");
+  });
+
+  const Ended ended = replay({"--consumer", "shipping", "--confirm", "shipping"});
+
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.err, HasSubstr("stay   1 that were replayed 2 times before"));
+  EXPECT_THAT(ended.out, HasSubstr("1 of 2 letters replayed, 1 stay"));
+}
+
+TEST_F(RunTest, AFailedCanaryPausesAndTellsHowToGoOn) {
+  bury_orders(pool_, 3);
+
+  const Ended ended =
+      replay({"--consumer", "shipping", "--confirm", "shipping", "--canary", "1", "--canary-wait", "1s"});
+
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("Paused: 1 of 3"), HasSubstr("the canary failed"), HasSubstr("resume 1")));
+  EXPECT_EQ(retries_sent(), 1u);
+}
+
+TEST_F(RunTest, KilledWhileAJobIsWrittenNothingIsDone) {
+  bury_orders(pool_, 3);
+  const std::map<std::string, std::string> fault{{"ONCEMARK_FAULT", "replay.before_start:kill"}};
+  const std::string before = fingerprint_of_database();
+
+  EXPECT_EQ(replay({"--consumer", "shipping", "--confirm", "shipping"}, fault).code, 137);
+  EXPECT_EQ(run({program("dlq-replay"), "plan", "--consumer", "shipping"}, with(environment_of(schema_), fault)).code,
+            137);
+  EXPECT_EQ(fingerprint_of_database(), before);
+
+  EXPECT_EQ(dlq({"plan", "--consumer", "shipping"}).code, 0);
+  const std::string plan = std::to_string(count("SELECT id FROM replay_job"));
+  EXPECT_EQ(replay({"--plan", plan}, fault).code, 137);
+  EXPECT_EQ(run({program("dlq-replay"), "cancel", plan}, with(environment_of(schema_), fault)).code, 137);
+  EXPECT_EQ(replay({"--plan", plan}).code, 0);
+  expect_each_replayed_once(3);
+}
+
 class KilledRunTest : public RunTest, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(KilledRunTest, ReplaysEachLetterOnceAfterTheResume) {
-  bury_orders(pool_, 100);  // a few transactions
+  bury_orders(pool_, 100);
 
-  const Ended killed = replay({"--consumer", "shipping", "--confirm", "shipping"}, {{"ONCEMARK_FAULT", GetParam()}});
+  const Ended killed = replay({"--consumer", "shipping", "--confirm", "shipping", "--rate", "400/s"},
+                              {{"ONCEMARK_FAULT", GetParam()}});  // a rate: a few transactions
   EXPECT_EQ(killed.code, 137);
   EXPECT_LT(retries_sent(), 100u);
   const Ended again = replay({"--resume", "1"}, {{"ONCEMARK_FAULT", GetParam()}});

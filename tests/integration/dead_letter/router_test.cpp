@@ -176,8 +176,9 @@ TEST_F(RouterTest, SettlesTheLetterOfTheLifeBeforeWhenAReplayDiesAgain) {
   const Message message = message_with_id("o-1");
   ASSERT_EQ(route(message, kPermanent), Routed::dead);
   pool_.transact([&](mysql::Transaction& tx) {
-    ASSERT_TRUE(ledger::revive(tx, "shipping", "o-1", 1).is_revived);
-    ASSERT_TRUE(mark_replaying(tx, 1));
+    const std::vector<std::string_view> keys{"o-1"};
+    ledger::revive(tx, "shipping", keys);
+    tx.execute("UPDATE dead_letter SET state = 'replaying' WHERE id = 1");
   });
   Message replayed = message;
   replayed.from_retry_topic = true;

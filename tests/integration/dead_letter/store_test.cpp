@@ -19,7 +19,11 @@ using ::testing::IsEmpty;
 class LetterStoreTest : public ::testing::Test {
  protected:
   [[nodiscard]] std::vector<std::uint64_t> ids(const Selection& selection, std::size_t limit = 100) {
-    return pool_.transact([&](mysql::Transaction& tx) { return find_letter_ids(tx, selection, limit); });
+    return pool_.transact([&](mysql::Transaction& tx) {
+      std::vector<std::uint64_t> found;
+      for (const Letter& one : find_letters(tx, selection, limit, Detail::summary)) found.push_back(one.id);
+      return found;
+    });
   }
   [[nodiscard]] std::optional<Letter> letter(std::uint64_t id) {
     return pool_.transact([&](mysql::Transaction& tx) { return find_letter(tx, id); });
@@ -116,18 +120,50 @@ TEST_F(LetterStoreTest, RefusesWhatCanBeNoName) {
   EXPECT_THROW((void)parse_letter_state("dad"), MisuseError);
 }
 
-TEST_F(LetterStoreTest, MeasuresTheSelectionUpToALimit) {
-  const auto letters = bury_orders(pool_, 3);
-  const auto extent = [&](const Selection& selection, std::uint64_t limit) {
-    return pool_.transact([&](mysql::Transaction& tx) { return extent_of(tx, selection, limit); });
+TEST_F(LetterStoreTest, SelectsByKeyPlaceAndCounts) {
+  const auto letters = bury_orders(pool_, 3);  // offsets 1, 2, 3 of partition 3
+  Message odd = order_message("odd", 9);
+  odd.key = std::string("50%_|\xff\0x", 8);
+  const auto odd_id = bury(pool_, odd, "shipping", "it's 100 % \\ \"wrong\"");
+  Message keyless = order_message("keyless", 10);
+  keyless.key = nullptr;
+  const auto keyless_id = bury(pool_, keyless);
+
+  EXPECT_THAT(ids({.key_glob = "o-?"}), ElementsAre(letters[0], letters[1], letters[2]));
+  EXPECT_THAT(ids({.key_glob = "O-*"}), IsEmpty());  // bytes: case counts
+  EXPECT_THAT(ids({.key_glob = "50%_|*"}), ElementsAre(odd_id));
+  EXPECT_THAT(ids({.key_glob = "5?%?|*x"}), ElementsAre(odd_id));
+  EXPECT_THAT(ids({.key_glob = "%"}), IsEmpty());
+  EXPECT_EQ(ids({.key_glob = "*"}).size(), 4u);  // a null key matches nothing
+  EXPECT_THAT(ids({.error_text = "100 % \\ \"w"}), ElementsAre(odd_id));
+  EXPECT_THAT(ids({.partition = 3, .first_offset = 2, .last_offset = 3}), ElementsAre(letters[1], letters[2]));
+  EXPECT_THAT(ids({.partition = 4}), IsEmpty());
+  EXPECT_THAT(ids({.group = "billing"}), IsEmpty());
+  EXPECT_EQ(ids({.min_attempts = 1, .max_attempts = 1}).size(), 5u);
+  EXPECT_THAT(ids({.min_attempts = 2}), IsEmpty());
+  EXPECT_THAT(ids({.min_replays = 1}), IsEmpty());
+  EXPECT_EQ(ids({.max_replays = 0}).size(), 5u);
+  EXPECT_EQ(ids({.first_offset = 10}), std::vector{keyless_id});
+}
+
+TEST_F(LetterStoreTest, FetchesByIdInTheGivenOrderUntilTheyAreTooLarge) {
+  const auto letters = bury_orders(pool_, 4);
+  const auto fetch = [&](const std::vector<std::uint64_t>& wanted, std::size_t bytes) {
+    return pool_.transact([&](mysql::Transaction& tx) { return fetch_letters(tx, wanted, bytes); });
   };
 
-  EXPECT_EQ(extent({}, UINT64_MAX).letters, 3u);
-  EXPECT_EQ(extent({}, UINT64_MAX).last_id, letters[2]);
-  EXPECT_EQ(extent({}, 2).letters, 2u);
-  EXPECT_EQ(extent({}, 2).last_id, letters[1]);
-  EXPECT_EQ(extent({.message_id = "absent"}, 2).letters, 0u);
-  EXPECT_EQ(extent({.message_id = "absent"}, UINT64_MAX).last_id, 0u);
+  const Fetched all = fetch({letters[2], 999'999, letters[0], letters[3]}, 1'000'000);
+  const Fetched one = fetch({letters[2], letters[0]}, 1);
+
+  EXPECT_EQ(all.ids, 4u);
+  ASSERT_EQ(all.letters.size(), 3u);
+  EXPECT_EQ(all.letters[0].id, letters[2]);
+  EXPECT_EQ(all.letters[1].id, letters[0]);
+  EXPECT_EQ(all.letters[1].message.payload, "payload of o-1");
+  EXPECT_EQ(one.ids, 1u);
+  EXPECT_EQ(one.letters.at(0).id, letters[2]);
+  EXPECT_EQ(fetch({}, 1).ids, 0u);
+  EXPECT_EQ(fetch({999'999}, 1).ids, 1u);
 }
 
 TEST_F(LetterStoreTest, GroupsWhatFailedAlike) {
@@ -147,7 +183,9 @@ TEST_F(LetterStoreTest, SumsUpByConsumerAndTopic) {
   const auto letters = bury_orders(pool_, 3);
   bury(pool_, order_message("o-9"), "billing");
   set_died_at(letters[1], "2026-01-01 10:00:00.000000");
-  pool_.transact([&](mysql::Transaction& tx) { EXPECT_TRUE(mark_replaying(tx, letters[0])); });
+  pool_.transact([&](mysql::Transaction& tx) {
+    tx.execute("UPDATE dead_letter SET state = 'replaying' WHERE id = ?", letters[0]);
+  });
 
   const auto topics = pool_.transact([&](mysql::Transaction& tx) { return letter_topics(tx); });
 
@@ -158,15 +196,6 @@ TEST_F(LetterStoreTest, SumsUpByConsumerAndTopic) {
   EXPECT_EQ(topics[0].oldest, parse_datetime("2026-01-01 10:00:00"));
   EXPECT_EQ(topics[0].top_error, "permanent");
   EXPECT_EQ(topics[0].top_error_count, 2u);
-}
-
-TEST_F(LetterStoreTest, MarksOnlyADeadLetterAsReplaying) {
-  const auto id = bury(pool_, order_message("o-1"));
-  const auto mark = [&] { return pool_.transact([&](mysql::Transaction& tx) { return mark_replaying(tx, id); }); };
-
-  EXPECT_TRUE(mark());
-  EXPECT_FALSE(mark());
-  EXPECT_EQ(letter(id)->state, LetterState::replaying);
 }
 
 }  // namespace

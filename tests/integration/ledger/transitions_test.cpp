@@ -24,8 +24,8 @@ class TransitionsTest : public ::testing::Test {
   std::optional<Standing> standing(const std::string& key) {
     return pool_.transact([&](mysql::Transaction& tx) { return lock_standing(tx, "shipping", key); });
   }
-  Revival revive_and_commit(const std::string& key, std::uint32_t life) {
-    return pool_.transact([&](mysql::Transaction& tx) { return revive(tx, "shipping", key, life); });
+  std::vector<std::optional<Standing>> lock_all(std::vector<std::string_view> keys) {
+    return pool_.transact([&](mysql::Transaction& tx) { return lock_standings(tx, "shipping", keys); });
   }
 
   TempSchema schema_{Tables::ours};
@@ -52,29 +52,53 @@ TEST_F(TransitionsTest, LeaveAMessageAloneThatAnotherInstanceSettled) {
   EXPECT_EQ(standing("o-1")->attempt, 2u);
 }
 
-TEST_F(TransitionsTest, ReviveNobodyWhoIsNotDead) {
+TEST_F(TransitionsTest, FindTheRowsOfManyMessagesInTheOrderAskedFor) {
   pool_.transact([&](mysql::Transaction& tx) { (void)claim(tx, "shipping", message_with_id("done")); });
-  (void)fail_and_commit(message_with_id("retrying"), State::retrying);
+  (void)fail_and_commit(message_with_id("failing"), State::retrying);
 
-  EXPECT_FALSE(revive_and_commit("done", 1).is_revived);
-  EXPECT_FALSE(revive_and_commit("retrying", 1).is_revived);
-  EXPECT_EQ(standing("done")->state, State::done);
-  EXPECT_EQ(standing("retrying")->life, 1u);
+  const auto found = lock_all({"failing", "unknown", "done", "failing", "DONE"});
+
+  ASSERT_EQ(found.size(), 5u);
+  EXPECT_EQ(found[0]->state, State::retrying);
+  EXPECT_FALSE(found[1].has_value());
+  EXPECT_EQ(found[2]->state, State::done);
+  EXPECT_EQ(found[3]->attempt, 1u);
+  EXPECT_FALSE(found[4].has_value());
+  EXPECT_TRUE(lock_all({}).empty());
 }
 
-TEST_F(TransitionsTest, ReviveADeadMessageOnceIntoItsNextLife) {
-  (void)fail_and_commit(message_with_id("o-1"), State::dead);
+TEST_F(TransitionsTest, LockJustTheRowsThatAreNamed) {
+  for (const char* key : {"a", "b", "c"}) (void)fail_and_commit(message_with_id(key), State::dead);
+  mysql::Pool other(schema_.options());
+  auto held = other.acquire();
+  mysql::UnitOfWork unit(*held);
+  (void)lock_standing(unit.tx(), "shipping", "b");
 
-  EXPECT_TRUE(revive_and_commit("o-1", 1).is_revived);
-  const auto row = standing("o-1");
-  EXPECT_EQ(row->state, State::retrying);
-  EXPECT_EQ(row->life, 2u);
-  EXPECT_EQ(row->attempt, 0u);
+  EXPECT_EQ(lock_all({"c", "a"})[0]->state, State::dead);  // would wait for b if it looked at it
 
-  const Revival again = revive_and_commit("o-1", 1);
-  EXPECT_FALSE(again.is_revived);
-  EXPECT_EQ(again.found->state, State::retrying);
-  EXPECT_FALSE(revive_and_commit("unknown", 1).found.has_value());
+  pool_.transact([&](mysql::Transaction& tx) {
+    const std::vector<std::string_view> keys{"a", "c"};
+    (void)lock_standings(tx, "shipping", keys);
+    EXPECT_TRUE(
+        unit.tx().query("SELECT 1 FROM consumed_message WHERE message_key = 'a' FOR UPDATE SKIP LOCKED").empty());
+  });
+}
+
+TEST_F(TransitionsTest, ReviveDeadMessagesIntoTheirNextLife) {
+  for (const char* key : {"o-1", "o-2", "o-3"}) (void)fail_and_commit(message_with_id(key), State::dead);
+
+  pool_.transact([&](mysql::Transaction& tx) {
+    const std::vector<std::string_view> keys{"o-1", "o-3"};
+    revive(tx, "shipping", keys);
+  });
+
+  for (const char* key : {"o-1", "o-3"}) {
+    const auto row = standing(key);
+    EXPECT_EQ(row->state, State::retrying);
+    EXPECT_EQ(row->life, 2u);
+    EXPECT_EQ(row->attempt, 0u);
+  }
+  EXPECT_EQ(standing("o-2")->state, State::dead);
 }
 
 TEST_F(TransitionsTest, KeepTheFirstErrorAndTheWholeRecordWhileRetrying) {

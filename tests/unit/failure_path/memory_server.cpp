@@ -61,7 +61,7 @@ std::vector<std::string> tables() {
   const std::regex create(R"(CREATE TABLE IF NOT EXISTS (\w+) \(([\s\S]*?)\n\) ENGINE)");
   const std::regex one_line(R"(\n  (\w+) ([^\n]*(?:\n   [^\n]*)*))");
   const std::regex alter(R"(ALTER TABLE (\w+)([^;]*))");
-  const std::regex add(R"(ADD COLUMN (\w+))");
+  const std::regex add(R"(ADD COLUMN (\w+)[^,]*?( DEFAULT \d+|,|$|'))");
   for (const mysql::Migration& migration : mysql::migrations()) {
     const std::string text = replaced(migration.sql, R"([ \t]*--[^\n]*)", "");
     for (std::sregex_iterator found(text.begin(), text.end(), create), end; found != end; ++found) {
@@ -93,7 +93,9 @@ std::vector<std::string> tables() {
     for (std::sregex_iterator found(text.begin(), text.end(), alter), end; found != end; ++found) {
       const std::string changes = (*found)[2];
       for (std::sregex_iterator column(changes.begin(), changes.end(), add); column != end; ++column) {
-        statements.push_back("ALTER TABLE " + (*found)[1].str() + " ADD COLUMN " + (*column)[1].str());
+        const std::string value = (*column)[2];
+        statements.push_back("ALTER TABLE " + (*found)[1].str() + " ADD COLUMN " + (*column)[1].str() +
+                             (value.starts_with(" DEFAULT") ? value : ""));
       }
     }
   }
