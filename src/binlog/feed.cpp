@@ -124,7 +124,7 @@ void Feed::statement(const Query& query) {
 
 void Feed::end(const GroupEnd& ended) {
   if (ended.outcome == Outcome::open && !open_.rows.empty()) open_.needs_scan = true;
-  if (ended.settles_xa) open_.needs_scan = true;
+  open_.settles_xa = ended.settles_xa;
   if (ended.outcome != Outcome::committed) {
     open_.rows.clear();
     open_.bytes = 0;
@@ -153,7 +153,7 @@ void Feed::flush() {
 void Feed::hand_on(Chunk chunk) {
   chunk.bytes += kChunkOverhead;
   std::unique_lock lock(mutex_);
-  if (chunk.rows.empty() && !chunk.needs_scan && !ready_.empty() && ready_.back().is_at_end) {
+  if (chunk.rows.empty() && !chunk.needs_scan && !chunk.settles_xa && !ready_.empty() && ready_.back().is_at_end) {
     Chunk& last = ready_.back();
     last.file = std::move(chunk.file);
     last.position = chunk.position;

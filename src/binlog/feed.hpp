@@ -31,6 +31,7 @@ struct Chunk {
   GtidSet gtids{Flavor::mysql};  // of the groups that end with it
   bool is_at_end = false;        // it ends a group: a reader may go on from its place
   bool needs_scan = false;       // rows may have been committed that only the table can tell
+  bool settles_xa = false;       // the same, of a group that came by earlier
 };
 
 /// What a reader takes out of the log; called on the feed's thread.

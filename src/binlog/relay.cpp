@@ -293,7 +293,7 @@ void Relay::State::stream(const std::stop_token& stop) {
 
 void Relay::State::take(Chunk chunk, const std::stop_token& stop) {
   has_streamed = true;
-  if (chunk.needs_scan) must_scan = true;
+  if (chunk.needs_scan || chunk.settles_xa) must_scan = true;
   std::size_t taken = 0;
   for (outbox::OutboxRow& row : chunk.rows) {
     if (options.rows == Rows::pass && row.is_failure) continue;  // it stays in the table

@@ -1,7 +1,8 @@
 // A relay as a process of its own, to be killed and paused by tests. Its sink appends a line per record to a file,
 // which stands for the topic.
 //
-// usage: relay_worker SCHEMA FILE [poll|binlog|ROWS]; with ROWS it appends so many rows without a key, which it sends
+// usage: relay_worker SCHEMA FILE [poll|binlog|capture|ROWS]; capture: of table orders by id, whose column n becomes the
+// record. With ROWS it appends so many rows without a key, which it sends
 // directly, and is no relay. The database comes from the environment that tools/stack exports.
 #include <chrono>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <oncemark/binlog/capture.hpp>
 #include <oncemark/binlog/relay.hpp>
 #include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
@@ -58,14 +60,14 @@ void send_directly(om::mysql::Pool& pool, om::Sink& sink, int rows) {
 int main(int argc, char** argv) {
   const std::string source = argc == 4 ? argv[3] : "poll";
   if (argc != 3 && argc != 4) {
-    std::cerr << "usage: relay_worker SCHEMA FILE [poll|binlog|ROWS]\n";
+    std::cerr << "usage: relay_worker SCHEMA FILE [poll|binlog|capture|ROWS]\n";
     return 2;
   }
   om::mysql::PoolOptions options = om::testing::Stack::mysql();
   options.schema = argv[1];
   om::mysql::Pool pool(options);
   FileSink sink(argv[2]);
-  if (source != "poll" && source != "binlog") {
+  if (source != "poll" && source != "binlog" && source != "capture") {
     send_directly(pool, sink, std::stoi(source));
     return 0;
   }
@@ -74,5 +76,12 @@ int main(int argc, char** argv) {
   std::optional<om::binlog::Relay> decoding;
   if (source == "poll") polling.emplace(pool, sink, relay_options);
   if (source == "binlog") decoding.emplace(pool, sink, om::binlog::RelayOptions{.outbox = relay_options});
+  std::optional<om::binlog::Capture> capture;
+  if (source == "capture") {
+    capture.emplace(
+        pool, sink,
+        om::binlog::CaptureOptions{
+            .name = "test", .tables = {{.table = "orders", .topic = "t", .key = "id", .columns = {"n"}}}, .batch = 50});
+  }
   for (;;) ::pause();
 }

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <csignal>
+#include <fstream>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -51,6 +54,51 @@ TEST_P(BinlogFailPointTest, LosesNothingWhenKilledThere) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, BinlogFailPointTest,
+                         ::testing::Values("binlog.after_send", "binlog.after_ack", "binlog.before_commit",
+                                           "binlog.after_commit"),
+                         [](const auto& test) { return std::string(test.param).substr(sizeof("binlog.") - 1); });
+
+class CaptureFailPointTest : public BinlogCrashTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  CaptureFailPointTest() {
+    by_itself("CREATE TABLE orders (id INT PRIMARY KEY, n INT)");
+    by_itself("SET GLOBAL binlog_row_metadata = FULL");
+  }
+  void change(int first, int last) {
+    for (int id = first; id <= last; ++id) execute("INSERT INTO orders VALUES (" + std::to_string(id) + ", 1)");
+  }
+  /// Ids of the topic's records, each where it came first.
+  [[nodiscard]] std::vector<int> ids() const {
+    std::vector<int> first;
+    std::ifstream file(topic_.path());
+    for (std::string line; std::getline(file, line);) {
+      const int id = std::stoi(line);
+      if (std::find(first.begin(), first.end(), id) == first.end()) first.push_back(id);
+    }
+    return first;
+  }
+  [[nodiscard]] static std::vector<int> up_to(int last) {
+    std::vector<int> all;
+    for (int id = 1; id <= last; ++id) all.push_back(id);
+    return all;
+  }
+};
+
+TEST_P(CaptureFailPointTest, LosesNothingWhenKilledThere) {
+  outbox::RelayProcess killed(schema_, topic_.path(), std::string(GetParam()) + ":kill@2", 0, "capture");
+  ASSERT_TRUE(eventually(
+      10s, [&] { return value("SELECT COUNT(*) FROM relay_checkpoint WHERE relay = 'capture.test'") == "1"; }));
+  change(1, 200);
+  EXPECT_EQ(killed.wait(), SIGKILL);
+  change(201, 220);
+
+  outbox::RelayProcess successor(schema_, topic_.path(), "", 0, "capture");
+
+  EXPECT_TRUE(eventually(20s, [&] { return ids().size() == 220; }));
+  EXPECT_EQ(ids(), up_to(220)) << "in the order of commits";
+}
+
+INSTANTIATE_TEST_SUITE_P(, CaptureFailPointTest,
                          ::testing::Values("binlog.after_send", "binlog.after_ack", "binlog.before_commit",
                                            "binlog.after_commit"),
                          [](const auto& test) { return std::string(test.param).substr(sizeof("binlog.") - 1); });
