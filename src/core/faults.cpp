@@ -130,6 +130,7 @@ const std::vector<std::string>& names() {
       "half.before_commit",
       "half.before_settle",
       "hint.before_write",
+      "letters.before_commit",
       "parked.after_commit",
       "parked.after_handler",
       "parked.after_take",

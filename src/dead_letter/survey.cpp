@@ -8,63 +8,22 @@
 
 #include <oncemark/core/error.hpp>
 
-#include "dead_letter/selection.hpp"
+#include "dead_letter/scan.hpp"
 
 namespace oncemark::dead_letter {
 namespace {
 
-constexpr std::size_t kPage = 10'000;       // letters of which only a line is read
-constexpr std::size_t kPageOfRecords = 50;  // letters that are read whole, for a filter
 constexpr std::size_t kPlannedGroups = 20;
-
-/// What a plan wants to know of a letter.
-struct Seen {
-  std::uint64_t id = 0;
-  std::string fingerprint;
-  std::string group;
-  std::string topic;
-  std::string identity;
-  std::int32_t partition = 0;
-  std::int64_t offset = 0;
-  std::uint32_t life = 1;
-  Time died_at{};
-};
-
-Seen seen_of(const mysql::Row& row) {
-  return {.id = row.get<std::uint64_t>(0),
-          .fingerprint = row.get<std::string>(1),
-          .group = row.get<std::string>(2),
-          .topic = row.get<std::string>(3),
-          .identity = row.get<std::string>(4),
-          .partition = row.get<std::int32_t>(5),
-          .offset = row.get<std::int64_t>(6),
-          .life = row.get<std::uint32_t>(7),
-          .died_at = row.get<Time>(8)};
-}
-
-Seen seen_of(const Letter& letter) {
-  return {.id = letter.id,
-          .fingerprint = letter.fingerprint,
-          .group = letter.group,
-          .topic = letter.message.origin.topic,
-          .identity = letter.message.business_key,
-          .partition = letter.message.origin.partition,
-          .offset = letter.message.origin.offset,
-          .life = letter.message.life,
-          .died_at = letter.died_at};
-}
 
 class Survey {
  public:
-  Survey(mysql::Pool& pool, const ReplayOrder& order) : pool_(pool), order_(order), selection_(order.selection) {
-    selection_.state = LetterState::dead;
-  }
+  Survey(mysql::Pool& pool, const ReplayOrder& order) : pool_(pool), order_(order) {}
 
   ReplayPlan make() {
-    pool_.transact([&](mysql::Transaction& tx) { begin(tx); });
-    while (places_.size() < order_.limit && selection_.after_id < selection_.last_id) {
-      if (!next_page()) break;
-    }
+    Selection dead = order_.selection;
+    dead.state = LetterState::dead;
+    pool_.transact([&](mysql::Transaction& tx) { find_stopped(tx); });
+    scan_letters(pool_, dead, order_.filter, [&](const Seen& seen) { return take(seen); });
     pool_.transact([&](mysql::Transaction& tx) { describe_groups(tx); });
     freeze();
     for (const auto& [topic, letters] : targets_) plan_.targets.push_back({.topic = topic, .letters = letters});
@@ -84,48 +43,16 @@ class Survey {
     std::uint64_t newest = 0;
   };
 
-  void begin(mysql::Transaction& tx) {
-    const auto newest = tx.query_row("SELECT COALESCE(MAX(id), 0) FROM dead_letter")->get<std::uint64_t>(0);
-    selection_.last_id = std::min(selection_.last_id, newest);
+  void find_stopped(mysql::Transaction& tx) {
     for (const mysql::Row& row : tx.query("SELECT head_key FROM parked_key WHERE consumer = ? AND due_at IS NULL",
                                           *order_.selection.consumer)) {
       stopped_.insert(row.get<std::string>(0));
     }
   }
 
-  /// False at the end.
-  bool next_page() { return order_.filter.accepts ? next_filtered() : next_plain(); }
-
-  bool next_plain() {
-    Condition condition = condition_of(selection_);
-    condition.params.emplace_back(kPage);
-    const mysql::Rows rows = pool_.transact([&](mysql::Transaction& tx) {
-      return tx.query_with(
-          "SELECT id, fingerprint, origin_group, origin_topic, identity, origin_partition, origin_offset, life, "
-          "died_at FROM dead_letter" +
-              condition.sql + " ORDER BY id LIMIT ?",
-          condition.params);
-    });
-    for (const mysql::Row& row : rows) {
-      if (!take(seen_of(row))) return false;
-    }
-    return rows.size() == kPage;
-  }
-
-  bool next_filtered() {
-    const std::size_t page = order_.filter.needs == Detail::summary ? kPage / 10 : kPageOfRecords;
-    const auto letters =
-        pool_.transact([&](mysql::Transaction& tx) { return find_letters(tx, selection_, page, order_.filter.needs); });
-    for (const Letter& letter : letters) {
-      selection_.after_id = letter.id;
-      if (order_.filter.accepts(letter) && !take(seen_of(letter))) return false;
-    }
-    return letters.size() == page;
-  }
-
   /// False when that was the last one.
   bool take(const Seen& seen) {
-    selection_.after_id = seen.id;
+    if (places_.size() >= order_.limit) return false;
     const auto topic = topics_.emplace(seen.topic, topics_.size()).first->second;
     places_.push_back({.topic = static_cast<std::uint32_t>(topic),
                        .partition = seen.partition,
@@ -183,7 +110,6 @@ class Survey {
 
   mysql::Pool& pool_;
   const ReplayOrder& order_;
-  Selection selection_;
   ReplayPlan plan_;
   std::vector<Place> places_;
   std::map<std::string, std::size_t> topics_;

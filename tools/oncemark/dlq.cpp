@@ -21,6 +21,7 @@ void add_dlq_verbs(CLI::App& parent, Program& program) {
   add_resume_verb(parent, program);
   add_jobs_verb(parent, program);
   add_job_verbs(parent, program);
+  add_keep_verbs(parent, program);
 }
 
 Json letter_json(const dead_letter::Letter& letter) {
