@@ -2,9 +2,15 @@
 
 #include <string>
 
+#include <oncemark/core/error.hpp>
 #include <oncemark/core/faults.hpp>
+#include <oncemark/core/id.hpp>
+#include <oncemark/ledger/claim.hpp>
+#include <oncemark/ledger/parked.hpp>
 #include <oncemark/ledger/transitions.hpp>
+#include <oncemark/message/names.hpp>
 
+#include "dead_letter/next_life.hpp"
 #include "dead_letter/scan.hpp"
 #include "mysql/in_list.hpp"
 
@@ -30,6 +36,19 @@ Way way_of(Keeping keeping) {
       return {.action = "purge", .from = "('archived', 'resolved', 'replayed', 'discarded')", .to = {}};
   }
   return {};
+}
+
+/// Headers as a person wants them; ours stay as they were.
+Headers merged(const Headers& before, const Edit& edit) {
+  Headers headers;
+  for (const Header& header : edit.headers) {
+    if (!header.name.starts_with(names::kPrefix)) headers.append(header.name, header.value);
+  }
+  for (const Header& header : before) {
+    if (header.name.starts_with(names::kPrefix)) headers.append(header.name, header.value);
+  }
+  if (!edit.payload.is_null()) headers.remove(names::kRecordLeftOut);  // here it is
+  return headers;
 }
 
 }  // namespace
@@ -74,6 +93,39 @@ std::uint64_t keep_letters(mysql::Transaction& tx, std::span<const std::uint64_t
       audits);
   ONCEMARK_FAIL_POINT("letters.before_commit");
   return fitting.size();
+}
+
+Edited replay_edited(mysql::Transaction& tx, std::uint64_t letter_id, const Edit& edit, const ReplayOrder& order) {
+  auto letter = find_letter(tx, letter_id);
+  if (!letter) return {.outcome = "skipped:deleted"};
+  (void)ledger::lock_standing(tx, letter->consumer, letter->message.business_key);
+  if (ledger::is_in_sequence(tx, letter->consumer, letter->message.business_key)) {
+    throw MisuseError("letter " + std::to_string(letter_id) +
+                      " stopped its key, and goes on in its place with the record it has; to send another one, first "
+                      "`oncemark parked release` its key");
+  }
+  Message& message = letter->message;
+  Headers headers = merged(message.headers, edit);
+  headers.set(names::kEditedFrom, message.id);
+  message.id = MessageId::generate(ledger::database_now(tx)).str();
+  headers.remove(names::kMessageId);  // the relay writes the new one
+  message.headers = std::move(headers);
+  message.payload = edit.payload;
+  const auto settled = begin_next_lives(tx,
+                                        {.consumer = letter->consumer,
+                                         .relay = order.relay,
+                                         .topics = order.topics,
+                                         .max_replays = order.max_replays,
+                                         .action = "edit",
+                                         .operator_name = order.operator_name,
+                                         .reason = order.reason},
+                                        {&*letter, 1});
+  if (settled[0].fate == Fate::refused) {
+    throw PermanentError("letter " + std::to_string(letter_id) + " cannot be sent like this; the log says why");
+  }
+  ONCEMARK_FAIL_POINT("letters.before_commit");
+  const bool is_done = settled[0].fate == Fate::replayed;
+  return {.is_done = is_done, .outcome = settled[0].outcome, .message_id = is_done ? message.id : std::string()};
 }
 
 }  // namespace oncemark::dead_letter

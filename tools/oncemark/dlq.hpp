@@ -40,6 +40,7 @@ void add_resume_verb(CLI::App& parent, Program& program);
 void add_jobs_verb(CLI::App& parent, Program& program);
 void add_job_verbs(CLI::App& parent, Program& program);   // status, watch, pause, cancel
 void add_keep_verbs(CLI::App& parent, Program& program);  // archive, restore, resolve, purge
+void add_edit_verb(CLI::App& parent, Program& program);
 
 /// The fields that list and show have in common.
 [[nodiscard]] Json letter_json(const dead_letter::Letter& letter);

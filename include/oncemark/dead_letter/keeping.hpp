@@ -2,11 +2,15 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include <oncemark/core/bytes.hpp>
+#include <oncemark/dead_letter/replay.hpp>
 #include <oncemark/dead_letter/store.hpp>
 #include <oncemark/dead_letter/waiting.hpp>
+#include <oncemark/message/headers.hpp>
 #include <oncemark/mysql/pool.hpp>
 #include <oncemark/mysql/transaction.hpp>
 
@@ -36,5 +40,29 @@ enum class Keeping {
 /// Crash:   all or nothing with `tx`.
 std::uint64_t keep_letters(mysql::Transaction& tx, std::span<const std::uint64_t> letters, Keeping keeping,
                            const Hand& hand);
+
+/// What a letter's record is changed into; the key stays, and with it order and partition.
+struct Edit {
+  Bytes payload = {};
+  Headers headers = {};  // of the message; names that start with om- keep the values they had
+};
+
+/// What became of an edited letter.
+struct Edited {
+  bool is_done = false;
+  std::string outcome = {};     // "replayed", or "skipped:", "guarded:" and what stands in its way
+  std::string message_id = {};  // of the new message
+};
+
+/// Replays a letter with another record: a new message, with an id of its own and om-edited-from, in the next life of
+/// the old one. So of the two at most one takes effect, however often either is delivered.
+///
+/// Shape:   as replay_letter(), with action "edit" in the audit.
+/// Threads: the thread that owns `tx`. Locks the state row first.
+/// Errors:  PermanentError for a record that can never be stored or that is still missing, and MisuseError for a letter
+///          that stopped its key, which goes on in its place with the record it has; MysqlError.
+/// Crash:   all or nothing with `tx`.
+[[nodiscard]] Edited replay_edited(mysql::Transaction& tx, std::uint64_t letter_id, const Edit& edit,
+                                   const ReplayOrder& order);
 
 }  // namespace oncemark::dead_letter

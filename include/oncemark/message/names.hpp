@@ -21,6 +21,9 @@ inline constexpr std::string_view kBusinessKey = "om-business-key";
 /// How often the record was replayed from a dead-letter topic; a record of the tables has its life instead.
 inline constexpr std::string_view kReplays = "om-replays";
 
+/// The message id of the dead message of which somebody has edited the record into this one.
+inline constexpr std::string_view kEditedFrom = "om-edited-from";
+
 // Where the message was first read: written once, at its first failure.
 inline constexpr std::string_view kOriginTopic = "om-origin-topic";
 inline constexpr std::string_view kOriginPartition = "om-origin-partition";
