@@ -27,7 +27,8 @@ std::vector<std::string> our_tables() {
 /// each start, that the server counts changed rows.
 const std::map<std::string_view, std::map<std::string_view, std::string_view>>& letters() {
   static const std::map<std::string_view, std::map<std::string_view, std::string_view>> rights{
-      {"producer", {{"oncemark_schema", "SU"}, {"outbox_message", "SI"}, {"local_transaction", "SIUD"}, {"parked_half", "SIUD"}}},
+      {"producer",
+       {{"oncemark_schema", "SU"}, {"outbox_message", "SI"}, {"local_transaction", "SIUD"}, {"parked_half", "SIUD"}}},
       {"relay",
        {{"oncemark_schema", "SU"}, {"outbox_message", "SUD"}, {"relay_shard", "SIU"}, {"relay_checkpoint", "SIUD"}}},
       {"consumer",
@@ -72,7 +73,7 @@ std::vector<Right> rights_of(std::string_view role) {
   }
   std::vector<Right> rights;
   if (role == "migrate") return rights;
-  const auto known = letters().find(role);
+  const auto known = letters().find(role == "binlog-relay" ? "relay" : role);
   for (const std::string& table : our_tables()) {
     std::string_view privileges = role == "report" ? (table == "oncemark_schema" ? "SU" : "S") : "SIUD";
     if (table == "replay_audit" && role == "operator") privileges = "SI";  // append only, also for them
@@ -86,6 +87,11 @@ std::vector<Right> rights_of(std::string_view role) {
   return rights;
 }
 
+std::vector<std::string> global_rights_of(std::string_view role) {
+  if (role != "binlog-relay") return {};
+  return {"REPLICATION SLAVE", "REPLICATION CLIENT"};
+}
+
 std::string migration_privileges() {
   return "SELECT, INSERT, UPDATE, CREATE, ALTER, INDEX, DROP, REFERENCES, LOCK TABLES";
 }
@@ -94,8 +100,8 @@ std::string grant_statement(const std::vector<std::string>& privileges, const st
                             const std::string& table, const std::string& user) {
   std::string text;
   for (const std::string& privilege : privileges) text += (text.empty() ? "" : ", ") + privilege;
-  return "GRANT " + text + " ON " + quoted(schema, '`') + "." + (table == "*" ? table : quoted(table, '`')) + " TO " +
-         quoted(user, '\'') + "@'%';";
+  return "GRANT " + text + " ON " + (schema == "*" ? schema : quoted(schema, '`')) + "." +
+         (table == "*" ? table : quoted(table, '`')) + " TO " + quoted(user, '\'') + "@'%';";
 }
 
 }  // namespace oncemark::tools

@@ -125,6 +125,9 @@ int print_grants(const Globals& globals, const std::vector<std::string>& roles) 
   for (const std::string& role : chosen) {
     std::vector<std::string> statements;
     if (role == "migrate") statements.push_back(grant_statement({migration_privileges()}, schema, "*", user));
+    if (const auto global = global_rights_of(role); !global.empty()) {
+      statements.push_back(grant_statement(global, "*", "*", user));
+    }
     for (const Right& right : rights_of(role)) {
       statements.push_back(grant_statement(right.privileges, schema, right.table, user));
     }
@@ -162,9 +165,9 @@ void add_schema_verbs(CLI::App& parent, Program& program) {
   CLI::App& grants = add_verb(
       parent, "grants", "print the rights that the configured account needs, by role; needs no database",
       "  oncemark schema grants --role consumer --role relay\n"
-      "\nRoles: producer (appends to the outbox), relay, consumer, report (`reconcile run`, lists and status),\n"
-      "operator (replays, repairs, sweeps), migrate (`schema apply`, `partitions`). A service that does several\n"
-      "needs the rights of each, and those on its own tables.");
+      "\nRoles: producer (appends to the outbox), relay, binlog-relay (one with --source bell or binlog), consumer,\n"
+      "report (`reconcile run`, lists and status), operator (replays, repairs, sweeps), migrate (`schema apply`,\n"
+      "`partitions`). A service that does several needs the rights of each, and those on its own tables.");
   auto roles = std::make_shared<std::vector<std::string>>();
   grants.add_option("--role", *roles, "only this role; may be given several times")
       ->type_name("ROLE")

@@ -98,6 +98,8 @@ TEST_F(DoctorTest, KnowsRightsThatAreLackingAndRightsThatAreTooMany) {
                                                    {"ONCEMARK_MYSQL__PASSWORD_FILE", password.string()}};
 
   EXPECT_EQ(line("mysql", "least privilege", as_user)["level"], "OK");
+  execute("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '" + user + "'@'%'");
+  EXPECT_EQ(line("mysql", "least privilege", as_user)["level"], "OK") << "of a relay that reads the binlog";
   EXPECT_THAT(line("mysql", "grants", as_user)["cure"].get<std::string>(), HasSubstr("GRANT "));
   EXPECT_EQ(line("config", "mysql.password_file", as_user)["cure"], "chmod 600 " + password.string());
   insert_both(pool_, {.id = "ok"});

@@ -1,4 +1,9 @@
 // outbox-relay run as a process.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <oncemark/core/id.hpp>
@@ -52,6 +57,40 @@ TEST_F(RelayProgramTest, SendsTheRowsOfEachNamedRelayAndCountsThemAtTheStop) {
   EXPECT_THAT(ended.err, AllOf(HasSubstr("relay stopped relay=main sent=1"), HasSubstr("relay=shipping sent=1")));
   EXPECT_THAT(ended.out, HasSubstr("{\"relay\":\"main\",\"sent\":1,\"refused\":0,\"dead\":0}"));
   EXPECT_EQ(kafka::Admin(Stack::brokers()).watermarks({topic, 0}).high, 2);
+}
+
+TEST_F(RelayProgramTest, ReadsTheBinlogWithTheRightsOfItsRoleAndNoOthers) {
+  const auto session = pool_.connect(60s);
+  const std::string user = "om_" + schema_.name().substr(8, 12);
+  session->control("CREATE USER '" + user + "'@'%' IDENTIFIED BY 'secret-17'");
+  const Ended grants = run({program(), "schema", "grants", "--role", "binlog-relay"},
+                           with(environment_of(schema_), {{"ONCEMARK_MYSQL__USER", user}}));
+  std::istringstream statements(grants.out);
+  for (std::string one; std::getline(statements, one);) {
+    if (one.starts_with("GRANT")) session->control(one.substr(0, one.find(';')));
+  }
+  const std::filesystem::path password = std::filesystem::temp_directory_path() / user;
+  std::ofstream(password) << "secret-17\n";
+  std::filesystem::permissions(password, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  const std::string topic = "relay-program-" + std::to_string(random_token());
+  kafka::Admin(Stack::brokers()).create({{.name = topic}});
+  const auto sent = [&] {
+    return pool_.transact([&](mysql::Transaction& tx) {
+      return tx.query("SELECT COUNT(*) FROM outbox_message WHERE status = 'sent'").at(0).get<int>(0);
+    });
+  };
+
+  Process process(options({"--source", "binlog"},
+                          {{"ONCEMARK_MYSQL__USER", user}, {"ONCEMARK_MYSQL__PASSWORD_FILE", password.string()}}));
+  EXPECT_TRUE(eventually(30s, [&] { return process.err().find("reading the binlog") != std::string::npos; }));
+  pool_.transact([&](mysql::Transaction& tx) { outbox::append(tx, {.topic = topic, .payload = "one"}); });
+
+  EXPECT_TRUE(eventually(30s, [&] { return sent() == 1; })) << process.err();
+  const Ended ended = stop(process);
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.err.find("denied"), std::string::npos) << ended.err;
+  std::filesystem::remove(password);
+  session->control("DROP USER '" + user + "'@'%'");
 }
 
 TEST_F(RelayProgramTest, WaitsForADatabaseThatIsAway) {

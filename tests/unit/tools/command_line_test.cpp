@@ -142,6 +142,7 @@ TEST(CommandLine, PrintsTheRightsItNeedsWithNamesQuoted) {
 
   EXPECT_EQ(ended.code, 0);
   EXPECT_THAT(ended.out, HasSubstr("GRANT SELECT, INSERT ON `a``b`.`outbox_message` TO 'o''x'@'%';"));
+  EXPECT_THAT(ended.out, HasSubstr("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'o''x'@'%';"));
 }
 
 TEST(CommandLine, WritesNoRawBytesToATerminal) {
