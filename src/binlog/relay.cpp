@@ -127,6 +127,7 @@ struct Relay::State {
   std::optional<Feed> feed;
   std::optional<Place> verify_until;  // rows before it are looked up, because they may have been sent
   bool must_scan = false;
+  std::uint64_t scan_up_to = 0;  // ids beyond it are not the scan's
   SteadyTime next_look{};
   std::uint64_t first_pending = 0;  // as of the last look
   SteadyTime first_since{};
@@ -344,13 +345,16 @@ void Relay::State::look() {
   if (glance.is_any_due || (is_same && (is_idle || now - first_since >= kLeftBehind))) must_scan = true;
 }
 
-// Rounds as a polling relay makes them, until it finds nothing to send. What it sends is in the binlog too. False when
-// the relay cannot go on for now.
+// Rounds as a polling relay makes them, until it finds nothing to send of what was there when it began: what comes later
+// is the binlog's, or a scan would not end while rows keep coming. What it sends is in the binlog too. False when the
+// relay cannot go on for now.
 bool Relay::State::scan(const std::stop_token& stop) {
   ++scans;
+  scan_up_to = rows.highest_id();
   while (!stop.stop_requested()) {
     if (must_take && !hold_shards()) return false;
     std::vector<std::uint64_t> ids = window.next(shards);
+    std::erase_if(ids, [&](std::uint64_t id) { return id > scan_up_to; });
     if (ids.empty()) break;
     if (!is_still_ours()) return false;
     if (!verdict.judge(dispatch.run(std::move(ids), stop))) return false;
@@ -368,7 +372,9 @@ bool Relay::State::scan(const std::stop_token& stop) {
 std::optional<std::vector<std::uint64_t>> Relay::State::find_more(const outbox::Flight& flight) {
   keep_lease();
   if (must_take) return std::nullopt;
-  return window.more(shards, flight);
+  std::vector<std::uint64_t> ids = window.more(shards, flight);
+  std::erase_if(ids, [&](std::uint64_t id) { return id > scan_up_to; });
+  return ids;
 }
 
 // What the log had is in the table too, unless rows only pass through it.

@@ -261,6 +261,10 @@ void RelayRows::remove(const std::vector<std::uint64_t>& ids) {
   });
 }
 
+std::uint64_t RelayRows::highest_id() {
+  return query("SELECT COALESCE(MAX(id), 0) FROM outbox_message", {}).at(0).get<std::uint64_t>(0);
+}
+
 std::vector<std::uint64_t> RelayRows::still_pending(const std::vector<std::uint64_t>& ids) {
   std::unordered_set<std::uint64_t> pending;
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {

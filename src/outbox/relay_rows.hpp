@@ -76,6 +76,8 @@ class RelayRows final {
 
   void mark_sent(const std::vector<std::uint64_t>& ids);
   void remove(const std::vector<std::uint64_t>& ids);
+  /// Of all rows that can be seen now, whatever their relay; 0: there are none.
+  [[nodiscard]] std::uint64_t highest_id();
   /// Those of the rows that are pending, in the order given.
   [[nodiscard]] std::vector<std::uint64_t> still_pending(const std::vector<std::uint64_t>& ids);
   /// Marks (or removes) the rows and does what `also` does, in one transaction. Waits for rows whose transaction is in

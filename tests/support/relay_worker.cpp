@@ -1,7 +1,7 @@
 // A relay as a process of its own, to be killed and paused by tests. Its sink appends a line per record to a file,
 // which stands for the topic.
 //
-// usage: relay_worker SCHEMA FILE [poll|binlog|capture|ROWS]; capture: of table orders by id, whose column n becomes the
+// usage: relay_worker SCHEMA FILE|kafka [poll|binlog|capture|ROWS]; capture: of table orders by id, whose column n becomes the
 // record. With ROWS it appends so many rows without a key, which it sends
 // directly, and is no relay. The database comes from the environment that tools/stack exports.
 #include <chrono>
@@ -10,6 +10,7 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 
 #include <oncemark/binlog/capture.hpp>
 #include <oncemark/binlog/relay.hpp>
+#include <oncemark/kafka/producer.hpp>
 #include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
 
@@ -60,13 +62,20 @@ void send_directly(om::mysql::Pool& pool, om::Sink& sink, int rows) {
 int main(int argc, char** argv) {
   const std::string source = argc == 4 ? argv[3] : "poll";
   if (argc != 3 && argc != 4) {
-    std::cerr << "usage: relay_worker SCHEMA FILE [poll|binlog|capture|ROWS]\n";
+    std::cerr << "usage: relay_worker SCHEMA FILE|kafka [poll|binlog|capture|ROWS]\n";
     return 2;
   }
   om::mysql::PoolOptions options = om::testing::Stack::mysql();
   options.schema = argv[1];
   om::mysql::Pool pool(options);
-  FileSink sink(argv[2]);
+  std::optional<om::kafka::Producer> producer;
+  std::optional<FileSink> file;
+  if (std::string_view(argv[2]) == "kafka") {
+    producer.emplace(om::kafka::ProducerOptions{.brokers = om::testing::Stack::brokers()});
+  } else {
+    file.emplace(argv[2]);
+  }
+  om::Sink& sink = producer ? static_cast<om::Sink&>(*producer) : *file;
   if (source != "poll" && source != "binlog" && source != "capture") {
     send_directly(pool, sink, std::stoi(source));
     return 0;

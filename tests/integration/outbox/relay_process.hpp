@@ -12,7 +12,7 @@
 namespace oncemark::outbox {
 
 /// The relay_worker as a child process, so that a relay can be killed and paused. Its sink appends a line per record
-/// to a file, which is the topic.
+/// to a file, which is the topic; with "kafka" in the place of the file it is a producer of the stack's broker.
 ///
 /// Errors:  std::system_error when no process can be made.
 class RelayProcess final {
