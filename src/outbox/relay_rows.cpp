@@ -265,17 +265,26 @@ std::uint64_t RelayRows::highest_id() {
   return query("SELECT COALESCE(MAX(id), 0) FROM outbox_message", {}).at(0).get<std::uint64_t>(0);
 }
 
+// A row may be in the binlog and not yet visible, where a plain read would take it for one that was sent and removed. A
+// look-up of one row that locks waits for its transaction.
 std::vector<std::uint64_t> RelayRows::still_pending(const std::vector<std::uint64_t>& ids) {
   std::unordered_set<std::uint64_t> pending;
+  std::unordered_set<std::uint64_t> seen;
   in_parts(ids, [&](const std::vector<std::uint64_t>& part) {
     std::vector<Param> params;
     const std::string condition = ids_condition(part, params);
     for (const Row& row :
-         query("SELECT id FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition + " AND status = 'pending'",
-               params)) {
-      pending.insert(row.get<std::uint64_t>(0));
+         query("SELECT id, status = 'pending' FROM outbox_message FORCE INDEX (PRIMARY) WHERE " + condition, params)) {
+      seen.insert(row.get<std::uint64_t>(0));
+      if (row.get<bool>(1)) pending.insert(row.get<std::uint64_t>(0));
     }
   });
+  for (const std::uint64_t id : ids) {
+    if (seen.contains(id)) continue;
+    const mysql::Rows row =
+        query("SELECT status = 'pending' FROM outbox_message WHERE id = ? LOCK IN SHARE MODE", {id});
+    if (!row.empty() && row.front().get<bool>(0)) pending.insert(id);
+  }
   std::vector<std::uint64_t> found;
   std::copy_if(ids.begin(), ids.end(), std::back_inserter(found),
                [&](std::uint64_t id) { return pending.contains(id); });
