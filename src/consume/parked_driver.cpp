@@ -17,11 +17,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kPolled = 40;       // heads looked at a time
+constexpr std::size_t kPolled = 120;      // heads looked at a time
 constexpr std::size_t kMaxAtOnce = 8;     // heads taken in one transaction
 constexpr std::size_t kBehindHead = 8;    // messages of a sequence in one transaction, after its head
 constexpr std::size_t kMaxGroup = 32;     // the same, at most
 constexpr milliseconds kGroupTarget{20};  // a transaction that is longer makes the next one smaller
+constexpr milliseconds kRoundTarget{100};  // heads in hand longer than this are too many
 constexpr milliseconds kSlice{200};       // then other heads have their turn
 constexpr milliseconds kLongestSleep{1'000};
 constexpr milliseconds kWhileHeld{50};
@@ -133,8 +134,10 @@ milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
     });
     if (others.begin() != heads.begin()) heads.erase(others.begin(), others.end());
   }
-  // Other instances look at the same ones, too.
+  // Other instances look at the same ones, too. Where not all can have their turn at once, those come first that most
+  // wait behind; of all that are looked at none is younger than one that is not, so that each has its turn.
   std::ranges::shuffle(heads, random);
+  std::ranges::stable_sort(heads, std::ranges::greater(), &Sequences::Due::depth);
   // One that processes may have died of is taken alone: a try must not count against its neighbours. And others take
   // some meanwhile, so that what is left of these is looked at anew.
   const auto suspect = std::ranges::find_if(heads, [](const Sequences::Due& head) { return head.tries > 0; });
@@ -197,7 +200,7 @@ bool ParkedDriver::drive(std::span<const Sequences::Due> heads, const std::stop_
   route_failed();
   if (failure) std::rethrow_exception(failure);
   give_back_again();
-  const bool is_quick = steady_clock::now() - begin <= kGroupTarget;
+  const bool is_quick = steady_clock::now() - begin <= kRoundTarget;
   at_once_ = is_quick ? std::min(2 * at_once_, kMaxAtOnce) : std::max<std::size_t>(1, at_once_ / 2);
   return !taken.empty();
 }

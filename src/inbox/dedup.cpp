@@ -259,6 +259,7 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
       ONCEMARK_FAIL_POINT("dedup.after_claim");
       if (has_mutant("redis_before_commit")) hint_->settled(looked, group, claimed);
       std::size_t i = 0;
+      bool is_saved = false;
       std::set<std::string> failed_keys;  // what comes later of them must not overtake
       for (; i < group.size() && tried == group.size(); ++i) {
         if (!claimed[i].is_fresh) continue;
@@ -268,13 +269,15 @@ Handled Dedup::handle_with_savepoints(Group group, const Look& looked) {
           run.undone.push_back(i);
           continue;
         }
-        tx.savepoint("oncemark_message");
+        if (!is_saved) tx.savepoint("oncemark_message");
+        is_saved = false;
         try {
           apply(*group[i], tx, run, i);
           tx.flush();  // what fails of it is this message's fault
         } catch (...) {
           if (tx.is_doomed()) throw;
           tx.rollback_to("oncemark_message");
+          is_saved = true;  // it is still there, with the same work before it
           run.failures[i] = std::current_exception();
           run.undone.push_back(i);
           if (key) failed_keys.insert(*key);

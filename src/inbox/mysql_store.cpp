@@ -78,14 +78,16 @@ std::vector<ledger::Claim> MysqlStore::settle(const std::string& consumer, std::
   const auto put_back = [&](const mysql::UnitOfWork& unit) {
     if (!unit.is_reusable()) connection.drop();
   };
-  mysql::UnitOfWork unit(*connection);
+  mysql::UnitOfWork unit(*connection, mysql::UnitOfWork::Begin::with_first_statement);
   try {
     if (ordered_ != nullptr) ordered_->check_keys(unit.tx(), group);
     auto claims = ledger::claim_group(unit.tx(), consumer, group, first);
     if (ordered_ != nullptr) ordered_->check_fresh(unit.tx(), group, claims);
     refuse_older_than_horizon(unit.tx(), consumer, horizon_, group, claims);
     const std::vector<std::size_t> undone = effects(claims, unit.tx());
-    for (const std::size_t failed : undone) ledger::give_back(unit.tx(), consumer, group[failed]->business_key);
+    std::vector<std::string_view> not_done;
+    for (const std::size_t i : undone) not_done.emplace_back(group[i]->business_key);
+    ledger::give_back(unit.tx(), consumer, not_done);
     clear_notes(unit.tx(), consumer, group, undone);
     std::vector<const Message*> unmarked;
     for (std::size_t i = 0; has_mutant("mark_after_handler") && i < group.size(); ++i) {

@@ -180,7 +180,8 @@ std::vector<Ordered::Due> Ordered::next_due(std::size_t most) {
     due.push_back({.order_key = std::move(head.order_key),
                    .head_key = std::move(head.head_key),
                    .wait = head.wait,
-                   .tries = head.tries});
+                   .tries = head.tries,
+                   .depth = head.depth});
   }
   return due;
 }
@@ -188,7 +189,7 @@ std::vector<Ordered::Due> Ordered::next_due(std::size_t most) {
 std::vector<Ordered::Taken> Ordered::take(std::span<const Due> heads) {
   std::vector<ledger::DueHead> due;
   for (const Due& head : heads) {
-    due.push_back({.order_key = head.order_key, .head_key = head.head_key, .wait = {}, .tries = head.tries});
+    due.push_back({.order_key = head.order_key, .head_key = head.head_key, .wait = {}, .tries = head.tries, .depth = head.depth});
   }
   const std::uint64_t token = random_token();
   const std::vector<bool> is_taken = pool_.transact(
@@ -222,7 +223,7 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
   try {
     std::optional<std::string> next;
     auto connection = pool_.acquire();
-    mysql::UnitOfWork unit(*connection);
+    mysql::UnitOfWork unit(*connection, mysql::UnitOfWork::Begin::with_first_statement);
     try {
       messages = ledger::lock_parked(unit.tx(), consumer_, taken.order_key, taken.head_key, taken.token,
                                      is_one_by_one_ ? 1 : most);

@@ -1,6 +1,7 @@
 #include <oncemark/ledger/claim.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
@@ -178,6 +179,22 @@ std::vector<Claim> claim_group(mysql::Transaction& tx, std::string_view consumer
 
 void give_back(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key) {
   tx.execute("DELETE FROM consumed_message WHERE consumer = ? AND message_key = ?", consumer, message_key);
+}
+
+void give_back(mysql::Transaction& tx, std::string_view consumer, std::span<const std::string_view> message_keys) {
+  if (message_keys.empty()) return;
+  if (message_keys.size() == 1) return give_back(tx, consumer, message_keys.front());
+  // Joined key by key: for a list of keys MariaDB may scan, and lock, the rows of others. A power of two of them, so that
+  // there are few texts to prepare; the last one is repeated.
+  std::string sql = "DELETE c FROM (SELECT ? AS message_key";
+  std::vector<mysql::Param> params;
+  for (std::size_t i = 0; i < std::bit_ceil(message_keys.size()); ++i) {
+    if (i > 0) sql += " UNION ALL SELECT ?";
+    params.emplace_back(message_keys[std::min(i, message_keys.size() - 1)]);
+  }
+  sql += ") AS back STRAIGHT_JOIN consumed_message AS c ON c.consumer = ? AND c.message_key = back.message_key";
+  params.emplace_back(consumer);
+  tx.execute_with(sql, params);
 }
 
 std::optional<Standing> lock_standing(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key) {

@@ -237,13 +237,14 @@ bool begin_sequence(mysql::Transaction& tx, std::string_view consumer, std::stri
 std::vector<DueHead> next_due_heads(mysql::Transaction& tx, std::string_view consumer, std::size_t most) {
   std::vector<DueHead> heads;
   for (const mysql::Row& row : tx.query("SELECT order_key, head_key, TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), "
-                                        "due_at), tries FROM parked_key WHERE consumer = ? AND due_at IS NOT NULL "
+                                        "due_at), tries, depth FROM parked_key WHERE consumer = ? AND due_at IS NOT NULL "
                                         "ORDER BY due_at LIMIT ?",
                                         consumer, most)) {
     heads.push_back({.order_key = row.get<std::string>(0),
                      .head_key = row.get<std::string>(1),
                      .wait = std::chrono::microseconds(row.get<std::int64_t>(2)),
-                     .tries = row.get<std::uint32_t>(3)});
+                     .tries = row.get<std::uint32_t>(3),
+                     .depth = row.get<std::uint32_t>(4)});
   }
   return heads;
 }
@@ -333,18 +334,17 @@ std::optional<Standing> fail_head(mysql::Transaction& tx, std::string_view consu
 
 void schedule_head(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key,
                    const Message& message, const ParkedFailure& failure, Time due) {
-  (void)lock_tail(tx, consumer, order_key);
-  write_failure(tx, consumer, message, failure);
+  // The sequence's row before those of its messages, as everywhere.
   tx.execute("UPDATE parked_key SET due_at = ?, token = NULL, tries = 0 WHERE consumer = ? AND order_key = ?", due,
              consumer, order_key);
+  write_failure(tx, consumer, message, failure);
 }
 
 void stop_key(mysql::Transaction& tx, std::string_view consumer, std::string_view order_key, const Message& message,
               const ParkedFailure& failure) {
-  (void)lock_tail(tx, consumer, order_key);
-  write_failure(tx, consumer, message, failure);
   tx.execute("UPDATE parked_key SET due_at = NULL, token = NULL, tries = 0 WHERE consumer = ? AND order_key = ?",
              consumer, order_key);
+  write_failure(tx, consumer, message, failure);
 }
 
 bool leave_sequence(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key) {

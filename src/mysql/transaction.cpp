@@ -192,8 +192,8 @@ void Transaction::after_commit(std::function<void()> hook) {
   hooks_.push_back(std::move(hook));
 }
 
-UnitOfWork::UnitOfWork(Session& session) : session_(session), tx_(session) {
-  session_.control("START TRANSACTION");
+UnitOfWork::UnitOfWork(Session& session, Begin begin) : session_(session), tx_(session) {
+  if (begin == Begin::now) session_.control("START TRANSACTION");
   is_open_ = true;
 }
 

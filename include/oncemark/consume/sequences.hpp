@@ -55,6 +55,7 @@ class Sequences {
     std::string head_key = {};
     std::chrono::microseconds wait{0};  // 0 or less: it is due
     std::uint32_t tries = 0;            // how often it was taken and nothing came of it
+    std::uint32_t depth = 1;            // messages that are parked, itself included
   };
   struct Taken {
     std::string order_key = {};

@@ -51,6 +51,8 @@ enum class ClaimFirst { insert, look };
 /// Takes back a fresh claim of this transaction on a message of a source topic: its row is deleted, and whoever waits
 /// for it finds it fresh once `tx` has committed.
 void give_back(mysql::Transaction& tx, std::string_view consumer, std::string_view message_key);
+/// The same of several, in one statement.
+void give_back(mysql::Transaction& tx, std::string_view consumer, std::span<const std::string_view> message_keys);
 
 /// Locks and reads the state row; nothing when there is none (which locks nothing).
 [[nodiscard]] std::optional<Standing> lock_standing(mysql::Transaction& tx, std::string_view consumer,

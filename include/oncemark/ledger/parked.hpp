@@ -76,6 +76,7 @@ struct DueHead {
   std::string head_key = {};
   std::chrono::microseconds wait{0};  // until then; 0 or less: it is due
   std::uint32_t tries = 0;            // how often it was taken and nothing came of it
+  std::uint32_t depth = 1;            // messages in the sequence
 };
 /// The next heads that are due, now or later, the earliest first. Locks nothing.
 [[nodiscard]] std::vector<DueHead> next_due_heads(mysql::Transaction& tx, std::string_view consumer, std::size_t most);

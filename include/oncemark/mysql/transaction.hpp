@@ -121,14 +121,17 @@ class Transaction {
 
 /// The owner's side of a transaction: begins it, and commits or rolls back.
 ///
-/// Shape:   the constructor sends START TRANSACTION; the destructor rolls back unless commit() returned.
+/// Shape:   the constructor sends START TRANSACTION, or leaves it to the first statement, which begins a transaction
+///          where autocommit is off (as on every Connection): a round trip less, and a connection that has died is
+///          found out in the middle of the work; the destructor rolls back unless commit() returned.
 /// Threads: the thread that opened it.
 /// Errors:  commit() throws InDoubtError when the connection was lost during COMMIT (the fate is unknown), the
 ///          dooming error when the transaction was doomed, MysqlError when the server refused. A failed rollback is
 ///          logged, and `is_reusable()` then says that the connection must be dropped.
 class UnitOfWork final {
  public:
-  explicit UnitOfWork(Session& session);
+  enum class Begin { now, with_first_statement };
+  explicit UnitOfWork(Session& session, Begin begin = Begin::now);
   ~UnitOfWork();
   UnitOfWork(const UnitOfWork&) = delete;
   UnitOfWork& operator=(const UnitOfWork&) = delete;

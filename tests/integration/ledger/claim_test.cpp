@@ -219,6 +219,22 @@ TEST_F(ClaimTest, GivenBackIsFreshForTheNext) {
   EXPECT_TRUE(claim_and_commit(message_with_id("o-1")).is_fresh);
 }
 
+TEST_F(ClaimTest, GivesSeveralBackInOneStatementThatMeetsNoOthersRow) {
+  std::vector<Message> messages;
+  for (int i = 0; i < 5; ++i) messages.push_back(message_with_id("o-" + std::to_string(i)));
+  pool_.transact([&](mysql::Transaction& other) {
+    ASSERT_TRUE(claim(other, "shipping", messages[4]).is_fresh);  // locked, and a few rows that a scan would meet
+    pool_.transact([&](mysql::Transaction& tx) {
+      for (int i = 0; i < 4; ++i) ASSERT_TRUE(claim(tx, "shipping", messages[i]).is_fresh);
+      give_back(tx, "shipping", std::vector<std::string_view>{"o-0", "o-1", "o-3"});
+    });
+  });
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 2);
+  EXPECT_EQ(standing("o-2")->state, State::done);
+  EXPECT_EQ(standing("o-4")->state, State::done);
+}
+
 TEST_F(ClaimTest, CountsAffectedRowsExactlyOnThisServer) {
   EXPECT_NO_THROW(require_exact_affected_rows(pool_));
   EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message"), 0);

@@ -132,6 +132,11 @@ class ManyHeads final : public Sequences {
     for (std::size_t i = 0; i < heads; ++i) waiting_["k" + std::to_string(i)] = i < suspects ? 1 : 0;
   }
   void when_run(Work work) { work_ = std::move(work); }
+  void wait_behind(const std::string& key, std::uint32_t messages) { depths_[key] = messages + 1; }
+  [[nodiscard]] std::vector<std::string> order() const {
+    const std::lock_guard lock(mutex_);
+    return order_;
+  }
   [[nodiscard]] std::size_t left() const {
     const std::lock_guard lock(mutex_);
     return waiting_.size() + in_hand_;
@@ -149,7 +154,13 @@ class ManyHeads final : public Sequences {
     const std::lock_guard lock(mutex_);
     std::vector<Due> due;
     for (const auto& [key, tries] : waiting_) {
-      if (due.size() < most) due.push_back({.order_key = key, .head_key = key, .wait = {}, .tries = tries});
+      if (due.size() == most) break;
+      const auto depth = depths_.find(key);
+      due.push_back({.order_key = key,
+                     .head_key = key,
+                     .wait = {},
+                     .tries = tries,
+                     .depth = depth == depths_.end() ? 1 : depth->second});
     }
     return due;
   }
@@ -159,6 +170,7 @@ class ManyHeads final : public Sequences {
     Take& last = takes_.emplace_back();
     for (const Due& head : heads) {
       waiting_.erase(head.order_key);
+      order_.push_back(head.order_key);
       ++in_hand_;
       ++last.heads;
       last.has_suspect |= head.tries > 0;
@@ -188,6 +200,8 @@ class ManyHeads final : public Sequences {
   std::map<std::string, std::uint32_t> waiting_;  // guarded by mutex_, like all below; by key, their tries
   std::size_t in_hand_ = 0;
   std::vector<Take> takes_;
+  std::vector<std::string> order_;
+  std::map<std::string, std::uint32_t> depths_;
 };
 
 /// Settles what it is told; everything else is done.
@@ -284,6 +298,18 @@ class ParkedDriverTest : public ::testing::Test {
   std::unique_ptr<Runner> runner_;
   std::jthread thread_;
 };
+
+TEST(ParkedDriver, TakesFirstWhatMostWaitBehind) {
+  ManyHeads heads(30, 0);
+  heads.wait_behind("k17", 5);
+  heads.wait_behind("k3", 40);
+  heads.wait_behind("k29", 9);
+
+  work_off(heads);
+
+  const std::vector<std::string> order = heads.order();
+  EXPECT_THAT(std::vector(order.begin(), order.begin() + 3), ElementsAre("k3", "k29", "k17"));
+}
 
 TEST_F(ParkedDriverTest, RunsAHeadAloneAndThenGrowingGroups) {
   std::vector<std::string> ids;

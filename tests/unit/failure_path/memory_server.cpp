@@ -49,6 +49,8 @@ std::string translated(std::string_view sql) {
   text = replaced(text, R"(UTC_TIMESTAMP\(6\) \+ INTERVAL \? MICROSECOND)", "before_now(-?)");
   text = replaced(text, R"(TIMESTAMPDIFF\(MICROSECOND, UTC_TIMESTAMP\(6\), (\w+)\))",
                   "max(0, CAST((julianday($1) - julianday(UTC_TIMESTAMP(6))) * 86400000000 AS INTEGER))");
+  text = replaced(text, R"(^DELETE c FROM \((.*)\) AS back STRAIGHT_JOIN (\w+) AS c ON c.consumer = \? AND .*$)",
+                  "DELETE FROM $2 WHERE message_key IN ($1) AND consumer = ?");
   text = replaced(text, R"(CAST\(\? AS DATETIME\(6\)\))", "?");
   text = replaced(text, R"(\bIF\()", "iif(");
   text = replaced(text, R"(\bGREATEST\()", "max(");
@@ -204,18 +206,20 @@ class MemoryConnection final : public mysql::Connection {
   }
 
   std::uint64_t execute(std::string_view sql, std::span<const mysql::Param> params) override {
+    begin();
     (void)server_.run(sql, params);
     return static_cast<std::uint64_t>(sqlite3_changes(server_.db));
   }
   mysql::Rows query(std::string_view sql, std::span<const mysql::Param> params) override {
+    begin();
     return server_.run(sql, params);
   }
   void control(std::string_view sql) override {
-    if (sql == "START TRANSACTION") {
-      server_.now += std::chrono::milliseconds(10);
-      is_open_ = true;
-    } else if (sql == "COMMIT" || sql == "ROLLBACK") {
+    if (sql == "COMMIT" || sql == "ROLLBACK") {
       if (!std::exchange(is_open_, false)) return;
+    } else {
+      begin();
+      if (sql == "START TRANSACTION") return;
     }
     (void)server_.run(sql, {});
   }
@@ -224,6 +228,13 @@ class MemoryConnection final : public mysql::Connection {
   [[nodiscard]] bool has_open_transaction() const noexcept override { return is_open_; }
 
  private:
+  // As with autocommit off.
+  void begin() {
+    if (std::exchange(is_open_, true)) return;
+    server_.now += std::chrono::milliseconds(10);
+    (void)server_.run("START TRANSACTION", {});
+  }
+
   MemoryServer::State& server_;
   bool is_open_ = false;
 };
