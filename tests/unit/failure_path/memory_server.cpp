@@ -211,7 +211,7 @@ class MemoryConnection final : public mysql::Connection {
     return static_cast<std::uint64_t>(sqlite3_changes(server_.db));
   }
   mysql::Rows query(std::string_view sql, std::span<const mysql::Param> params) override {
-    begin();
+    if (sql.find("GET_LOCK") == std::string_view::npos) begin();  // held by a session that does nothing else
     return server_.run(sql, params);
   }
   void control(std::string_view sql) override {
