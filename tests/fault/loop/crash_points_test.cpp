@@ -70,7 +70,7 @@ std::vector<std::string> worker_points() {
   const auto is_elsewhere = [](const std::string& name) {
     for (const char* part :
          {"replay.", "sweeper.", "partitions.", "watchdog.", "topic_replay.", "waiting.", "parked.", "parking.",
-          "stuck.", "transaction.", "half.", "checkback.", "direct.", "binlog.", "reconcile."}) {
+          "stuck.", "transaction.", "half.", "checkback.", "direct.", "binlog.", "reconcile.", "letters."}) {
       if (name.starts_with(part)) return true;
     }
     return false;
