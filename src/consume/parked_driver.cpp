@@ -17,13 +17,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kPolled = 120;      // heads looked at a time
-constexpr std::size_t kMaxAtOnce = 8;     // heads taken in one transaction
-constexpr std::size_t kBehindHead = 8;    // messages of a sequence in one transaction, after its head
-constexpr std::size_t kMaxGroup = 32;     // the same, at most
-constexpr milliseconds kGroupTarget{20};  // a transaction that is longer makes the next one smaller
+constexpr std::size_t kPolled = 120;       // heads looked at a time
+constexpr std::size_t kMaxAtOnce = 8;      // heads taken in one transaction
+constexpr std::size_t kBehindHead = 8;     // messages of a sequence in one transaction, after its head
+constexpr std::size_t kMaxGroup = 32;      // the same, at most
+constexpr milliseconds kGroupTarget{20};   // a transaction that is longer makes the next one smaller
 constexpr milliseconds kRoundTarget{100};  // heads in hand longer than this are too many
-constexpr milliseconds kSlice{200};       // then other heads have their turn
+constexpr milliseconds kSlice{200};        // then other heads have their turn
 constexpr milliseconds kLongestSleep{1'000};
 constexpr milliseconds kWhileHeld{50};
 constexpr milliseconds kOthersHaveThem{20};
@@ -126,18 +126,18 @@ milliseconds ParkedDriver::work_off(const std::stop_token& stop) {
   heads.erase(later, heads.end());
   if (heads.empty()) return until_next;
   std::minstd_rand random(static_cast<std::minstd_rand::result_type>(random_token()));
-  // The drivers of an instance share them out: to meet at a head costs more than it seems. Now and then one looks at all,
-  // so that those of a driver whose handler is slow do not wait for it.
+  // Other instances look at the same ones, too.
+  std::ranges::shuffle(heads, random);
+  // The drivers of an instance share them out: to meet at a head costs more than it seems. And where not all can have
+  // their turn at once, those come first that most wait behind. Now and then one takes any: those of a driver whose
+  // handler is slow do not wait for it, and those that little waits behind have their turn, too.
   if (random() % 4 != 0) {
     const auto others = std::ranges::stable_partition(heads, [&](const Sequences::Due& head) {
       return std::hash<std::string>()(head.order_key) % ties_.drivers == ties_.place;
     });
     if (others.begin() != heads.begin()) heads.erase(others.begin(), others.end());
+    std::ranges::stable_sort(heads, std::ranges::greater(), &Sequences::Due::depth);
   }
-  // Other instances look at the same ones, too. Where not all can have their turn at once, those come first that most
-  // wait behind; of all that are looked at none is younger than one that is not, so that each has its turn.
-  std::ranges::shuffle(heads, random);
-  std::ranges::stable_sort(heads, std::ranges::greater(), &Sequences::Due::depth);
   // One that processes may have died of is taken alone: a try must not count against its neighbours. And others take
   // some meanwhile, so that what is left of these is looked at anew.
   const auto suspect = std::ranges::find_if(heads, [](const Sequences::Due& head) { return head.tries > 0; });

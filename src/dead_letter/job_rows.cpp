@@ -226,11 +226,14 @@ bool advance_job(mysql::Transaction& tx, const ReplayJob& job, const Advance& do
 }
 
 void end_job(mysql::Transaction& tx, std::uint64_t id, std::string_view state, const std::string& note) {
-  const std::uint64_t ended = tx.execute(
-      "UPDATE replay_job SET state = ?, note = NULLIF(?, ''), updated_at = UTC_TIMESTAMP(6) WHERE id = ? AND state = "
-      "'running'",
-      state, note, id);
-  if (ended == 1 && (state == "done" || state == "cancelled")) remove_frozen(tx, id);
+  const auto job = lock_job(tx, id);
+  if (job && job->job.state == "running") end_locked_job(tx, id, state, note);
+}
+
+void end_locked_job(mysql::Transaction& tx, std::uint64_t id, std::string_view state, const std::string& note) {
+  tx.execute("UPDATE replay_job SET state = ?, note = NULLIF(?, ''), updated_at = UTC_TIMESTAMP(6) WHERE id = ?", state,
+             note, id);
+  if (state == "done" || state == "cancelled") remove_frozen(tx, id);
 }
 
 void audit_job(mysql::Transaction& tx, const ReplayJob& job, std::string_view action, const std::string& outcome,

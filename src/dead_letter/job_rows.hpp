@@ -41,6 +41,8 @@ struct Advance {
 
 /// running → `state`, with what is to be known of it. The frozen letters of a job that is done or cancelled go.
 void end_job(mysql::Transaction& tx, std::uint64_t id, std::string_view state, const std::string& note = {});
+/// The same of a job that `tx` has locked, whatever its state.
+void end_locked_job(mysql::Transaction& tx, std::uint64_t id, std::string_view state, const std::string& note);
 
 /// What a person did to a whole job, in `replay_audit`.
 void audit_job(mysql::Transaction& tx, const ReplayJob& job, std::string_view action, const std::string& outcome,

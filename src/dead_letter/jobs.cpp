@@ -30,10 +30,7 @@ ReplayJob end_from_outside(mysql::Pool& pool, std::uint64_t job_id, std::string_
       throw MisuseError("replay job " + std::to_string(job_id) + " is " + job.state + "; it cannot be " +
                         std::string(state));
     }
-    if (job.state != "running") {
-      tx.execute("UPDATE replay_job SET state = 'running' WHERE id = ?", job_id);
-    }
-    end_job(tx, job_id, state, std::string(state) + " by " + operator_name);
+    end_locked_job(tx, job_id, state, std::string(state) + " by " + operator_name);
     audit_job(tx, job, action, std::string(state), operator_name, reason);
     ONCEMARK_FAIL_POINT("replay.before_start");
     return read_job(*tx.query_row("SELECT " + std::string(kJobColumns) + " FROM replay_job WHERE id = ?", job_id));

@@ -189,7 +189,7 @@ std::vector<Ordered::Due> Ordered::next_due(std::size_t most) {
 std::vector<Ordered::Taken> Ordered::take(std::span<const Due> heads) {
   std::vector<ledger::DueHead> due;
   for (const Due& head : heads) {
-    due.push_back({.order_key = head.order_key, .head_key = head.head_key, .wait = {}, .tries = head.tries, .depth = head.depth});
+    due.push_back({.order_key = head.order_key, .head_key = head.head_key, .wait = {}, .tries = head.tries});
   }
   const std::uint64_t token = random_token();
   const std::vector<bool> is_taken = pool_.transact(

@@ -1,7 +1,6 @@
 #include <oncemark/ledger/claim.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
@@ -184,11 +183,10 @@ void give_back(mysql::Transaction& tx, std::string_view consumer, std::string_vi
 void give_back(mysql::Transaction& tx, std::string_view consumer, std::span<const std::string_view> message_keys) {
   if (message_keys.empty()) return;
   if (message_keys.size() == 1) return give_back(tx, consumer, message_keys.front());
-  // Joined key by key: for a list of keys MariaDB may scan, and lock, the rows of others. A power of two of them, so that
-  // there are few texts to prepare; the last one is repeated.
+  // Joined key by key: for a list of keys MariaDB may scan, and lock, the rows of others.
   std::string sql = "DELETE c FROM (SELECT ? AS message_key";
   std::vector<mysql::Param> params;
-  for (std::size_t i = 0; i < std::bit_ceil(message_keys.size()); ++i) {
+  for (std::size_t i = 0; i < mysql::statement_size(message_keys.size()); ++i) {
     if (i > 0) sql += " UNION ALL SELECT ?";
     params.emplace_back(message_keys[std::min(i, message_keys.size() - 1)]);
   }

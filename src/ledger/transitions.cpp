@@ -49,10 +49,11 @@ Time keep_failed_message(mysql::Transaction& tx, std::string_view consumer, cons
                          message.business_key)
           : std::nullopt;
   const Time first = known ? known->get<Time>(0) : detail.first_failed_at.value_or(detail.now);
-  tx.execute(std::string(kInsertFailed) + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
-                 std::string(kKeepFirst),
-             consumer, message.business_key, message.id, detail.group, message.origin.topic, message.origin.partition,
-             message.origin.offset, message.origin_timestamp, message.key, message.payload,
+  static const std::string kKeep = std::string(kInsertFailed) +
+                                   " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
+                                   std::string(kKeepFirst);
+  tx.execute(kKeep, consumer, message.business_key, message.id, detail.group, message.origin.topic,
+             message.origin.partition, message.origin.offset, message.origin_timestamp, message.key, message.payload,
              encode_headers(message.headers), message.event_time, detail.due, detail.error.error_class,
              detail.error.text, detail.error.error_class, detail.error.text, first, detail.now);
   return first;

@@ -448,10 +448,8 @@ class FailureSchedule {
 
   void replay() {
     dead_letter::Replay replay(pool_);
-    (void)replay.start({.selection = {.consumer = "shipping"},
-                        .max_replays = UINT32_MAX,
-                        .operator_name = "ann",
-                        .reason = "fixed"});
+    (void)replay.start(
+        {.selection = {.consumer = "shipping"}, .max_replays = UINT32_MAX, .operator_name = "ann", .reason = "fixed"});
     (void)replay.run({}, {});
     model_.replay();
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 
 #include <oncemark/binlog/relay.hpp>
@@ -24,6 +25,20 @@ class BinlogRelayTest : public outbox::OutboxTest {
 
   /// A statement outside of a transaction.
   void by_itself(const std::string& sql) { pool_.connect(60s)->control(sql); }
+
+  /// Prepares an XA transaction of what `work(session)` does; its connection, for `XA COMMIT` or `XA ROLLBACK` of xid().
+  template <typename Work>
+  [[nodiscard]] std::unique_ptr<mysql::Connection> prepare_xa(Work&& work) {
+    auto connection = pool_.connect(60s);
+    connection->control("COMMIT");
+    connection->control("SET autocommit = 1");
+    connection->control("XA START " + xid());
+    work(*connection);
+    connection->control("XA END " + xid());
+    connection->control("XA PREPARE " + xid());
+    return connection;
+  }
+  [[nodiscard]] std::string xid() const { return "'" + schema_.name() + "'"; }
 
   /// It has its place, and what stood in the table is sent.
   [[nodiscard]] static ::testing::AssertionResult is_reading(const Relay& relay) {

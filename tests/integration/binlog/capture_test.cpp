@@ -162,15 +162,9 @@ TEST_F(CaptureTest, EndsWhereAColumnHasAnotherTypeNow) {
 TEST_F(CaptureTest, IsNotConcernedByXaTransactionsOnOtherTables) {
   Capture capture(pool_, broker_, options());
   ASSERT_TRUE(is_reading(capture));
-  const std::string xid = "'" + schema_.name() + "'";
-  const auto connection = pool_.connect(60s);
-  connection->control("COMMIT");
-  connection->control("SET autocommit = 1");
-  connection->control("XA START " + xid);
-  connection->control("INSERT INTO clicks VALUES (1)");
-  connection->control("XA END " + xid);
-  connection->control("XA PREPARE " + xid);
-  connection->control("XA COMMIT " + xid);
+  prepare_xa([](mysql::Session& session) {
+    session.control("INSERT INTO clicks VALUES (1)");
+  })->control("XA COMMIT " + xid());
   execute("INSERT INTO orders (id) VALUES (1)");
 
   EXPECT_TRUE(has_acked(1));
@@ -180,15 +174,9 @@ TEST_F(CaptureTest, IsNotConcernedByXaTransactionsOnOtherTables) {
 TEST_F(CaptureTest, EndsAtAnXaTransactionOnItsTable) {
   Capture capture(pool_, broker_, options());
   ASSERT_TRUE(is_reading(capture));
-  const std::string xid = "'" + schema_.name() + "'";
-  const auto connection = pool_.connect(60s);
-  connection->control("COMMIT");
-  connection->control("SET autocommit = 1");
-  connection->control("XA START " + xid);
-  connection->control("INSERT INTO orders (id) VALUES (1)");
-  connection->control("XA END " + xid);
-  connection->control("XA PREPARE " + xid);
-  connection->control("XA ROLLBACK " + xid);
+  prepare_xa([](mysql::Session& session) {
+    session.control("INSERT INTO orders (id) VALUES (1)");
+  })->control("XA ROLLBACK " + xid());
 
   EXPECT_TRUE(eventually(10s, [&] { return capture.failure().has_value(); }));
   EXPECT_EQ(broker_.acked_count(), 0u);

@@ -223,17 +223,10 @@ TEST_F(BinlogRelayTest, LosesNothingWhileTheBrokerIsAway) {
 TEST_F(BinlogRelayTest, SendsTheRowsOfAnXaTransactionOnceItIsCommitted) {
   Relay relay(pool_, broker_, quick());
   ASSERT_TRUE(is_reading(relay));
-  const std::string xid = "'" + schema_.name() + "'";
-  const auto connection = pool_.connect(60s);
-  connection->control("COMMIT");
-  connection->control("SET autocommit = 1");
-  connection->control("XA START " + xid);
-  insert(*connection, "k", "prepared");
-  connection->control("XA END " + xid);
-  connection->control("XA PREPARE " + xid);
+  const auto connection = prepare_xa([](mysql::Session& session) { insert(session, "k", "prepared"); });
   put({{.topic = "t", .key = "l", .payload = "meanwhile"}});
   ASSERT_TRUE(eventually(10s, [&] { return broker_.acked_count() == 1; }));
-  connection->control("XA COMMIT " + xid);
+  connection->control("XA COMMIT " + xid());
 
   EXPECT_TRUE(all_sent());
   EXPECT_THAT(by_key(broker_.acked())["k"], ElementsAre("prepared"));

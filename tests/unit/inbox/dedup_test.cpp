@@ -97,6 +97,26 @@ TEST(Dedup, RunsGroupsWithSavepointsFromTheStartUntilSomeWentWell) {
   EXPECT_FALSE(has_savepoint(after)) << "eight groups went well";
 }
 
+TEST(Dedup, SetsASavepointAfterEachMessageThatWentWell) {
+  MemoryStore store;
+  Dedup dedup{store, shipping(), [](const Message& message, mysql::Transaction& tx) {
+                if (message.id.starts_with("bad")) throw std::runtime_error("not this one");
+                tx.execute("INSERT INTO effect VALUES (?)", message.id);
+              }};
+  const std::vector<Message> group{message_with_id("bad1"), message_with_id("bad2"), message_with_id("good1"),
+                                   message_with_id("bad3"), message_with_id("good2")};
+  (void)dedup.handle(pointers_to(group));  // fails, and is run again with savepoints
+
+  const std::string save = "SAVEPOINT `oncemark_message`";
+  const std::string back = "ROLLBACK TO SAVEPOINT `oncemark_message`";
+  const std::string effect = "INSERT INTO effect VALUES (?)";
+  std::vector<std::string> savepoints;
+  for (const std::string& sql : store.session().texts()) {
+    if (sql == save || sql == back || sql == effect) savepoints.push_back(sql);
+  }
+  EXPECT_THAT(savepoints, ::testing::ElementsAre(save, back, back, effect, save, back, effect));
+}
+
 TEST(Dedup, RequiresAConsumerAndAChoiceOfEffects) {
   MemoryStore store;
   const auto effect = [](const Message&, mysql::Transaction&) {};

@@ -25,6 +25,16 @@ TEST(UnitOfWork, CommitsAsSqlText) {
   EXPECT_TRUE(unit.is_reusable());
 }
 
+TEST(UnitOfWork, LeavesItToTheFirstStatementToBegin) {
+  RecordingSession session;
+  {
+    UnitOfWork unit(session, UnitOfWork::Begin::with_first_statement);
+    unit.tx().execute("INSERT INTO t VALUES (?)", 1);
+  }
+
+  EXPECT_THAT(session.texts(), ElementsAre("INSERT INTO t VALUES (?)", "ROLLBACK"));
+}
+
 TEST(UnitOfWork, RollsBackUnlessCommitted) {
   RecordingSession session;
   { UnitOfWork unit(session); }
