@@ -126,7 +126,9 @@ constexpr Entry kEntries[] = {
      "choose session_timeout between group.min.session.timeout.ms and group.max.session.timeout.ms of the broker"},
 
     {RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, kMisuse, false,
-     "another consumer of the group has the same instance_id: give each its own"},
+     "another consumer of the group has the same instance_id: give each its own. If there is none, the broker went "
+     "away "
+     "while this one joined again, and takes it for two: start it again"},
     {RD_KAFKA_RESP_ERR__INVALID_TYPE, kMisuse},
     {RD_KAFKA_RESP_ERR__CONFLICT, kMisuse},
     {RD_KAFKA_RESP_ERR__UNKNOWN_GROUP, kMisuse},
