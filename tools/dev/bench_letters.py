@@ -84,6 +84,7 @@ def main():
     parser.add_argument("n", nargs="?", type=int, default=1_000_000, help="letters")
     parser.add_argument("--payload", type=int, default=300, help="bytes of each (300)")
     parser.add_argument("--rate", type=int, default=1_000, help="of the replay at a rate, letters a second (1000)")
+    parser.add_argument("--replay", type=int, default=None, help="letters that are replayed without a rate (the rest)")
     parser.add_argument("--program", default=ROOT / "build/release/tools/oncemark", help=argparse.SUPPRESS)
     options = parser.parse_args()
     at_rate = options.rate * SECONDS_AT_RATE
@@ -101,13 +102,14 @@ def main():
     in_ten = fullest_ten_seconds()
     is_right = is_right and code == 0 and lines[-1]["replayed"] == at_rate
 
-    code, lines, all_s, peak = run(options.program, "run", "--consumer", "shipping", "--confirm", "shipping")
-    left = options.n - at_rate
+    left = min(options.n - at_rate, options.replay or options.n)
+    code, lines, all_s, peak = run(options.program, "run", "--consumer", "shipping", "--limit", str(left), "--confirm",
+                                   "shipping")
     summary = lines[-1]
     states = sql("SELECT COUNT(*) FROM dead_letter WHERE state = 'replaying' UNION ALL SELECT COUNT(*) FROM "
                  "outbox_message UNION ALL SELECT COUNT(*) FROM failed_message UNION ALL SELECT COUNT(*) FROM "
                  "consumed_message WHERE state = 'retrying' AND life = 2").split()
-    is_right = is_right and code == 0 and summary["replayed"] == left and states == [str(options.n)] * 4
+    is_right = is_right and code == 0 and summary["replayed"] == left and states == [str(at_rate + left)] * 4
     print(json.dumps({"workload": "letters", "n": options.n, "payload": options.payload, "is_right": is_right,
                       "groups_s": round(groups_s, 3), "list_s": round(list_s, 3), "rate": options.rate,
                       "fullest_10_s_over_rate": round(in_ten / (options.rate * 10) - 1, 4),

@@ -176,7 +176,7 @@ int show_groups(const Globals& globals, const GroupsFlags& flags) {
   if (!groups.empty() && groups.size() == limit) say("There may be more groups: --limit");
   if (!groups.empty() && flags.selection.consumer) {
     say("Next: dlq-replay run --consumer " + printable(*flags.selection.consumer) + " --fingerprint " +
-        groups.front().fingerprint.substr(0, 8) + " --dry-run");
+        groups.front().fingerprint + " --dry-run");
   }
   return kDone;
 }
