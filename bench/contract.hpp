@@ -28,7 +28,7 @@ struct Contract {
   std::string user = variable("PEERS_DB_USER");
   std::string password = variable("PEERS_DB_PASSWORD");
   std::string business = variable("PEERS_DB_NAME");  // account and ledger; the harness has a consumed_message there
-  std::string ours = business + "_oncemark";         // our tables
+  std::string ours = variable("ONCEMARK_BENCH_OURS", (business + "_oncemark").c_str());  // our tables
   std::string workload = variable("PEERS_WORKLOAD", "w1");
   std::uint64_t n = number("PEERS_N", "0");
   std::uint64_t twice = number("PEERS_TWICE", "0");    // messages that fail twice
@@ -37,6 +37,7 @@ struct Contract {
   std::string group = variable("PEERS_GROUP", "");
   std::string dead_letters = variable("PEERS_DLT", "");
   std::uint64_t seed = number("ONCEMARK_BENCH_SEED", "42");          // w5
+  std::uint64_t grown = number("ONCEMARK_BENCH_GROWN", "0");         // w2: the rows up to this id were sent long ago
   bool is_ordered = number("ONCEMARK_BENCH_ORDERED", "0") == 1;      // w4: the judge wants every key in order
   std::uint64_t slow_every = number("ONCEMARK_BENCH_SLOW", "1000");  // w6-slow
 };

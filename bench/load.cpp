@@ -31,7 +31,7 @@ namespace {
 
 int usage() {
   std::cerr << "usage: bench_load tables|schema|topic|empty-topic|outbox|passing-outbox|digest|ping|flush, or "
-               "bench_load marks ROWS\n"
+               "bench_load marks ROWS, or bench_load sent-rows ROWS\n"
                "  tables   account with a thousand rows of balance 0, ledger empty\n"
                "  schema   our own tables, empty\n"
                "  topic    PEERS_TOPIC with the messages of PEERS_WORKLOAD\n"
@@ -41,6 +41,7 @@ int usage() {
                "  digest   of those messages, without a server\n"
                "  ping     median round trip to the database, in milliseconds\n"
                "  marks    rows of PEERS_GROUP in consumed_message, with random keys: adds what is missing\n"
+               "  sent-rows  rows of our outbox that were sent long ago: adds what is missing, and removes all others\n"
                "  flush    waits until the database has written its dirty pages\n";
   return 2;
 }
@@ -178,6 +179,34 @@ void add_marks(const Contract& contract, std::uint64_t wanted) {
   if (now != std::to_string(wanted)) throw std::runtime_error("consumed_message has " + now + " marks");
 }
 
+/// Rows that were sent and kept, with the ids from 1 on. Their message ids are as keys of add_marks.
+void add_sent_rows(const Contract& contract, std::uint64_t wanted) {
+  Server(contract, contract.business).run("CREATE DATABASE IF NOT EXISTS " + contract.ours);
+  om::mysql::Pool pool(our_tables(contract, 2));
+  (void)om::mysql::apply_migrations(pool);
+  Server server(contract, contract.ours);
+  server.run("DELETE FROM outbox_message WHERE id > " + std::to_string(wanted));
+  const std::uint64_t present = std::stoull(server.value("SELECT COALESCE(MAX(id), 0) FROM outbox_message"));
+  const std::string step = std::to_string(UINT64_MAX / (wanted + 1));
+  server.run("SET SESSION sql_log_bin = 0, SESSION unique_checks = 0");
+  server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 0");
+  constexpr std::uint64_t kChunk = 100'000;
+  for (std::uint64_t first = present + 1; first <= wanted; first += kChunk) {
+    const std::uint64_t last = std::min(wanted, first + kChunk - 1);
+    server.run(
+        "INSERT INTO outbox_message (id, message_id, relay, shard, topic, message_key, event_time, payload, headers, "
+        "status, available_at, created_at, sent_at) SELECT seq, LOWER(CONCAT(LPAD(HEX(seq * " +
+        step +
+        "), 16, '0'), LEFT(MD5(seq), 20))), 'main', seq % 64, 'sent-long-ago', CONCAT('acct-', seq % 1000), "
+        "UTC_TIMESTAMP(6), REPEAT('x', 60), '[]', 'sent', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM "
+        "seq_" +
+        std::to_string(first) + "_to_" + std::to_string(last));
+  }
+  server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
+  const std::string now = server.value("SELECT COUNT(*) FROM outbox_message FORCE INDEX (due)");
+  if (now != std::to_string(wanted)) throw std::runtime_error("outbox_message has " + now + " rows");
+}
+
 void flush(const Contract& contract) {
   Server server(contract, contract.ours);
   const std::vector<std::string> before =
@@ -199,6 +228,10 @@ void flush(const Contract& contract) {
 int run(const std::vector<std::string>& words) {
   if (words.size() == 2 && words[0] == "marks") {
     add_marks(Contract(), std::stoull(words[1]));
+    return 0;
+  }
+  if (words.size() == 2 && words[0] == "sent-rows") {
+    add_sent_rows(Contract(), std::stoull(words[1]));
     return 0;
   }
   if (words.size() != 1) return usage();

@@ -167,8 +167,9 @@ void judge_relay(const Contract& contract) {
   if (copies > 0) verdict.wrong(std::to_string(copies) + " copies");
   if (disordered > 0) verdict.wrong(std::to_string(disordered) + " records behind a later one of their key");
   Server ours(contract, contract.ours);
-  const std::string unsent = ours.value("SELECT COUNT(*) FROM outbox_message WHERE status <> 'sent'");
-  const std::string sent = ours.value("SELECT COUNT(*) FROM outbox_message WHERE status = 'sent'");
+  const std::string mine = " FROM outbox_message WHERE id > " + std::to_string(contract.grown) + " AND ";
+  const std::string unsent = ours.value("SELECT COUNT(*)" + mine + "status <> 'sent'");
+  const std::string sent = ours.value("SELECT COUNT(*)" + mine + "status = 'sent'");
   if (unsent != "0") verdict.wrong(unsent + " rows are not sent");
   if (sent != "0" && sent != std::to_string(all.size())) verdict.wrong(sent + " rows are marked");
   verdict.print(",\"copies\":" + std::to_string(copies) + ",\"disordered\":" + std::to_string(disordered) +

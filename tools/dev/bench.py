@@ -62,6 +62,7 @@ def arguments(words):
     parser.add_argument("--delete", action="store_true", help="w2, w2live: rows are removed once they are sent")
     parser.add_argument("--source", choices=("poll", "bell", "binlog"), default="poll", help="w2, w2live: how the relay learns of rows")
     parser.add_argument("--rows-pass", action="store_true", help="w2, w2live: rows are removed in the transaction that inserts them")
+    parser.add_argument("--grown", type=number, help="w2: beside a table without other rows, one with so many that were sent")
     parser.add_argument("--workers", type=number, default=8, help="threads with a connection each (8)")
     parser.add_argument("--group", default="adaptive", help="adaptive, adaptive:K (at most K) or fixed:K (adaptive)")
     parser.add_argument("--net", action="store_true", help="0.5 ms round trip between the program and the database")
@@ -91,6 +92,8 @@ def arguments(words):
         parser.error("a bell has nothing to ring for: the rows of w2 are there before the relay")
     if options.rows_pass and options.source != "binlog":
         parser.error("rows that pass are seen by a relay that reads the binlog only")
+    if options.grown and (options.workload != "w2" or options.source != "poll"):
+        parser.error("--grown is for w2 with a relay that polls")
     if options.delete and not options.workload.startswith("w2"):
         parser.error(f"{options.workload} deletes nothing")
     if options.net and options.workload == "group-commit":
@@ -114,6 +117,7 @@ N                           how many messages
 --delete                    w2, w2live: rows are removed once they are sent
 --source poll|bell|binlog   w2, w2live: the relay polls; it polls, and the binlog rings (w2live); it reads the binlog (poll)
 --rows-pass                 w2, w2live, binlog: rows are removed in the transaction that inserts them
+--grown K                   w2: in turns with an outbox of its own, in which K rows were sent and kept
 --workers K                 threads, each with a connection (8)
 --group adaptive[:K]        groups follow time, at most K messages (adaptive, 128)
 --group fixed:K             groups of K, whatever they cost
@@ -253,7 +257,9 @@ class Bench:
                "PEERS_ALWAYS": str(n * always // 100), "PEERS_TOPIC": name, "PEERS_GROUP": name,
                "PEERS_DLT": f"{name}.dlt", "ONCEMARK_BENCH_ORDERED": str(int(self.options.ordered)), **more}
         self.load(run, "tables")
-        if workload != "w5":
+        if "ONCEMARK_BENCH_GROWN" in more:
+            self.load(run, "sent-rows", more["ONCEMARK_BENCH_GROWN"])
+        elif workload != "w5":
             self.load(run, "schema")
         if workload.startswith("w2"):
             self.load(run, "empty-topic")
@@ -285,6 +291,24 @@ class Bench:
             self.print(lines[-1])
         if len(lines) > 1:
             self.print(self.summary(lines))
+
+    def grown(self):
+        """A table with nothing else and one that is full of sent rows take turns."""
+        options = self.options
+        full = {"ONCEMARK_BENCH_OURS": self.environment["PEERS_DB_NAME"] + "_grown", "ONCEMARK_BENCH_GROWN": str(options.grown)}
+        began = time.monotonic()
+        self.load(full, "sent-rows", str(options.grown))
+        self.load(full, "flush")
+        say(f"{options.grown} sent rows: {time.monotonic() - began:.0f} s to load and flush")
+        lines = {0: [], options.grown: []}
+        for _ in range(options.rounds):
+            for rows, done in lines.items():
+                line = self.round("w2", options.n, "bench_relay", **(full if rows else {}))
+                done.append({**self.described("w2", options.n), "grown": rows, **line})
+                self.print(done[-1])
+        none, many = (self.summary(done) for done in lines.values())
+        self.print({**none, "grown": 0})
+        self.print({**many, "grown": options.grown, "of_none": round(many["rate"] / none["rate"], 3)})
 
     def w2live(self):
         """The program writes its rows when a consumer watches, and ends when that one has seen them."""
@@ -380,6 +404,8 @@ class Bench:
         workload = self.options.workload
         if workload in ("w1", "w3", "w4"):
             self.simple(workload)
+        elif workload == "w2" and self.options.grown:
+            self.grown()
         elif workload == "w2":
             self.simple("w2", "bench_relay")
         elif workload == "backlog":
