@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include <oncemark/core/faults.hpp>
 #include <oncemark/core/loop.hpp>
 #include <oncemark/housekeeping/partitions.hpp>
+#include <oncemark/ledger/claim.hpp>
 #include <oncemark/ledger/horizon.hpp>
 #include <oncemark/ledger/suspects.hpp>
 #include <oncemark/mysql/errors.hpp>
@@ -23,6 +26,7 @@ using mysql::Param;
 // A walk that finds nothing to remove writes down where it is only now and then.
 constexpr int kSaveEvery = 50;
 constexpr int kContentionTries = 3;
+constexpr std::size_t kMarksPerDelete = 256;
 constexpr std::chrono::hours kClocksDiffer{24};  // a producer's clock may be ahead
 constexpr std::chrono::hours kDropLate{24};      // a partition that could have been dropped so long ago is swept
 
@@ -192,13 +196,14 @@ std::uint64_t SweepRound::remove_marks(mysql::Transaction& tx, const std::string
   }
   ledger::raise_horizon(tx, consumer, marks);
   ONCEMARK_FAIL_POINT("sweeper.after_horizon");
-  std::vector<Param> own_params{consumer};
-  const std::string own_list = bind_list(own_params, own);
-  return tx.execute_with(
-      "DELETE m FROM consumed_message AS m FORCE INDEX (PRIMARY) WHERE m.consumer = ? AND "
-      "m.message_key IN (" +
-          own_list + ")",
-      own_params);
+  // Key by key: for a list of keys MySQL scans a small table, and waits for what others hold.
+  const std::vector<std::string_view> keys_of_own(own.begin(), own.end());
+  for (std::span<const std::string_view> left = keys_of_own; !left.empty();) {
+    const std::size_t part = std::min(left.size(), kMarksPerDelete);
+    ledger::give_back(tx, consumer, left.first(part));
+    left = left.subspan(part);
+  }
+  return own.size();
 }
 
 std::string SweepRound::progress_of(const std::string& consumer) {
