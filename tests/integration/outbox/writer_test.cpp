@@ -1,4 +1,4 @@
-#include <oncemark/outbox/writer.hpp>
+#include <oncemark/outbox/append.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -78,6 +78,62 @@ TEST_F(Append, RefusesAnIdThatIsThereAlready) {
   } catch (const mysql::MysqlError& error) {
     EXPECT_EQ(error.code(), 1062);
   }
+}
+
+TEST_F(Append, AddsManyDraftsInTheirOrderAsItAddsOne) {
+  std::vector<Draft> drafts;
+  for (int i = 0; i < 1'500; ++i) {
+    drafts.push_back({.topic = "t", .key = "k" + std::to_string(i % 7), .payload = std::to_string(i)});
+  }
+  drafts[3] = {.topic = "t", .id = "m-3", .business_key = "b-3", .delay = 1500ms, .relay = "billing"};
+  const std::vector<std::string> ids = pool_.transact([&](mysql::Transaction& tx) { return append_all(tx, drafts); });
+  put({drafts[4]});
+
+  ASSERT_EQ(ids.size(), drafts.size());
+  EXPECT_EQ(ids[3], "m-3");
+  EXPECT_EQ(count("message_id = 'm-3' AND status = 'waiting' AND business_key = 'b-3' AND relay = 'billing' AND "
+                  "available_at = created_at + INTERVAL 1500000 MICROSECOND"),
+            1u);
+  EXPECT_EQ(value("SELECT COUNT(*) FROM outbox_message a JOIN outbox_message b ON b.id > a.id AND a.message_key = "
+                  "b.message_key WHERE CAST(CAST(b.payload AS CHAR) AS SIGNED) < CAST(CAST(a.payload AS CHAR) AS "
+                  "SIGNED) AND b.id <= 1500"),
+            "0");
+  const auto one_of = [&](const std::string& which) {
+    return value(
+        "SELECT CONCAT_WS('|', purpose, relay, shard, topic, message_key, business_key IS NULL, payload, headers, "
+        "status, available_at = created_at, event_time = created_at, sent_at = created_at, payload_hash) "
+        "FROM outbox_message WHERE payload = '4' ORDER BY id " +
+        which + " LIMIT 1");
+  };
+  EXPECT_EQ(one_of("ASC"), one_of("DESC"));
+}
+
+TEST_F(Append, AddsNoneOfManyWhenOneIsRefused) {
+  pool_.transact([](mysql::Transaction& tx) {
+    try {
+      append_all(tx, std::vector<Draft>{{.topic = "t"}, {.topic = "not a topic"}});
+      FAIL();
+    } catch (const PermanentError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("draft 1 of 2"));
+    }
+    EXPECT_THAT(append_all(tx, {}), ::testing::IsEmpty());
+  });
+
+  EXPECT_EQ(count("TRUE"), 0u);
+}
+
+TEST_F(Append, WaitsForATimeByTheDatabasesClock) {
+  const Time now = parse_datetime(value("SELECT UTC_TIMESTAMP(6)"));
+  pool_.transact([&](mysql::Transaction& tx) {
+    append_at(tx, {.topic = "t", .id = "later"}, now + 1h);
+    append_at(tx, {.topic = "t", .id = "past"}, now - 1h);
+    EXPECT_THROW(append_at(tx, {.topic = "t", .delay = 1s}, now), PermanentError);
+  });
+
+  EXPECT_EQ(count("message_id = 'later' AND status = 'waiting' AND available_at BETWEEN created_at + INTERVAL 3590 "
+                  "SECOND AND created_at + INTERVAL 3601 SECOND"),
+            1u);
+  EXPECT_EQ(count("message_id = 'past' AND status = 'pending'"), 1u);
 }
 
 TEST_F(AppendFailureRow, MayRepeatAnIdForAnotherPurpose) {
