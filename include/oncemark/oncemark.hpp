@@ -2,6 +2,11 @@
 
 /// Everything a service needs, in one include. The library itself never includes this header.
 
+#include <oncemark/binlog/bell.hpp>
+#include <oncemark/binlog/capture.hpp>
+#include <oncemark/binlog/errors.hpp>
+#include <oncemark/binlog/passing.hpp>
+#include <oncemark/binlog/relay.hpp>
 #include <oncemark/consume/failure.hpp>
 #include <oncemark/consume/handler.hpp>
 #include <oncemark/consume/runner.hpp>
@@ -39,6 +44,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
 #include <oncemark/observe/metrics.hpp>
+#include <oncemark/outbox/append.hpp>
 #include <oncemark/outbox/direct.hpp>
 #include <oncemark/outbox/relay.hpp>
 #include <oncemark/outbox/stuck.hpp>

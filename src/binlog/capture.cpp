@@ -18,6 +18,7 @@
 
 #include "binlog/change_reader.hpp"
 #include "binlog/checkpoint.hpp"
+#include "binlog/condition.hpp"
 #include "binlog/line.hpp"
 #include "outbox/trouble_log.hpp"
 
@@ -26,6 +27,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+const std::string kLeasePrefix = "capture.";
 constexpr milliseconds kPingAfter{600};
 constexpr milliseconds kStandBy{1'000};
 constexpr milliseconds kSlice{1};
@@ -61,6 +63,7 @@ void CaptureOptions::validate() const {
       refuse("tables names \"" + printable(table.table, 64) + "\" twice, or not at all");
     }
     outbox::check_topic(table.topic);
+    for (const std::string& condition : table.where) (void)Condition(condition);
   }
 }
 
@@ -68,7 +71,7 @@ struct Capture::State {
   State(mysql::Pool& db, Sink& sink, CaptureOptions capture_options)
       : pool(db),
         options(std::move(capture_options)),
-        name("capture." + options.name),
+        name(kLeasePrefix + options.name),
         lease(db, name, kLeaseIdle, outbox::Share::all),
         line(db, sink,
              {.name = name,
@@ -269,6 +272,18 @@ CaptureCounts Capture::counts() const {
 std::optional<std::string> Capture::failure() const {
   const std::lock_guard lock(state_->mutex);
   return state_->failure;
+}
+
+CaptureStatus ask_capture(mysql::Pool& pool, const std::string& name) {
+  outbox::check_name("CaptureOptions::name", name);
+  const std::string lease = kLeasePrefix + name;
+  CaptureStatus status{.running = outbox::live_relays(pool, lease)};
+  const mysql::Pool::Lease connection = pool.acquire();
+  status.place = load_checkpoint(*connection, lease);
+  status.moved_at = checkpoint_moved_at(*connection, lease);
+  status.end = ask_end(*connection, ask_server(*connection));
+  connection->control("ROLLBACK");
+  return status;
 }
 
 }  // namespace oncemark::binlog

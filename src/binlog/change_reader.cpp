@@ -74,7 +74,11 @@ bool contains(const std::vector<Change>& changes, Change change) {
 ChangeReader::ChangeReader(mysql::Pool& pool, const CaptureOptions& options, Flavor flavor,
                            std::atomic<std::uint64_t>& filtered)
     : pool_(pool), options_(options), flavor_(flavor), filtered_(filtered) {
-  for (const CapturedTable& table : options.tables) tables_[table.table].captured = &table;
+  for (const CapturedTable& captured : options.tables) {
+    Table& table = tables_[captured.table];
+    table.captured = &captured;
+    for (const std::string& condition : captured.where) table.where.emplace_back(condition);
+  }
 }
 
 bool ChangeReader::wants(std::string_view schema, std::string_view table) const {
@@ -130,6 +134,7 @@ void ChangeReader::learn(Table& table, const std::shared_ptr<const TableMap>& ma
     table.chosen.resize(table.columns.size(), false);
     table.chosen[find(column)] = true;
   }
+  for (const Condition& condition : table.where) (void)find(condition.column());
   table.has_key = !table.captured->key.empty();
   if (table.has_key) table.key = find(table.captured->key);
   table.map = map;
@@ -139,6 +144,16 @@ std::string ChangeReader::group_name(const GroupReader& group) const {
   GtidSet name(flavor_);
   name.add(group.gtid());
   return name.is_empty() ? group.file() + ":" + std::to_string(group.began_at()) : name.str();
+}
+
+bool ChangeReader::is_wanted(const Table& table, RowChange& change, const RowReader& rows) {
+  const CapturedTable& captured = *table.captured;
+  if (!contains(captured.changes, change.change)) return false;
+  if (!captured.predicate && table.where.empty()) return true;
+  if (change.change != Change::insert) change.before = to_image(rows.before(), table.columns);
+  if (change.change != Change::remove) change.after = to_image(rows.after(), table.columns);
+  return std::all_of(table.where.begin(), table.where.end(), [&](const Condition& one) { return one.holds(change); }) &&
+         (!captured.predicate || captured.predicate(change));
 }
 
 // Rows are numbered before they are filtered, so that a filter that changes does not change their ids.
@@ -154,13 +169,7 @@ void ChangeReader::read(const RowsEvent& event, const GroupReader& group, const 
   while (rows.next()) {
     ++number_;
     RowChange change{.change = change_of(event.operation), .schema = event.map->schema, .table = event.map->table};
-    bool is_wanted = contains(table.captured->changes, change.change);
-    if (is_wanted && table.captured->predicate) {
-      if (change.change != Change::insert) change.before = to_image(rows.before(), table.columns);
-      if (change.change != Change::remove) change.after = to_image(rows.after(), table.columns);
-      is_wanted = table.captured->predicate(change);
-    }
-    if (is_wanted) {
+    if (is_wanted(table, change, rows)) {
       push(to_row(table, change, rows, group));
     } else {
       ++filtered_;

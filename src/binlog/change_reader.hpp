@@ -9,6 +9,7 @@
 
 #include <oncemark/binlog/capture.hpp>
 
+#include "binlog/condition.hpp"
 #include "binlog/feed.hpp"
 #include "binlog/row_json.hpp"
 
@@ -30,12 +31,14 @@ class ChangeReader final {
  private:
   struct Table {
     const CapturedTable* captured = nullptr;
+    std::vector<Condition> where;
     std::shared_ptr<const TableMap> map;  // that the rest belongs to
     std::vector<ColumnFacts> columns;
     std::vector<bool> chosen;  // empty: all
     std::size_t key = 0;
     bool has_key = false;
   };
+  [[nodiscard]] static bool is_wanted(const Table& table, RowChange& change, const RowReader& rows);
   void learn(Table& table, const std::shared_ptr<const TableMap>& map);
   outbox::OutboxRow to_row(const Table& table, const RowChange& change, const RowReader& rows,
                            const GroupReader& group);

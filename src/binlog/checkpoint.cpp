@@ -13,6 +13,13 @@ std::optional<Place> load_checkpoint(mysql::Session& session, const std::string&
                .gtids = rows.front().get<std::string>(2)};
 }
 
+std::optional<Time> checkpoint_moved_at(mysql::Session& session, const std::string& name) {
+  const std::array<mysql::Param, 1> params{name};
+  const mysql::Rows rows = session.query("SELECT moved_at FROM relay_checkpoint WHERE relay = ?", params);
+  if (rows.empty()) return std::nullopt;
+  return rows.front().get<Time>(0);
+}
+
 void save_checkpoint(mysql::Session& session, const std::string& name, const Place& place) {
   const std::array<mysql::Param, 4> params{name, place.file, place.position, place.gtids};
   session.execute(

@@ -7,6 +7,7 @@
 #include <oncemark/observe/log.hpp>
 #include <oncemark/version.hpp>
 
+#include "capture.hpp"
 #include "program.hpp"
 
 namespace oncemark::tools {
@@ -60,6 +61,7 @@ void define(CLI::App& app, const std::string& name, Program& program) {
                "  oncemark dlq topics\n"
                "  oncemark relay run --name main\n"
                "  oncemark sweep run");
+    add_capture_verbs(add_family(app, "capture", "changes of tables as messages, out of the binlog"), program);
     add_config_verbs(add_family(app, "config", "what the programs were told, and by whom"), program);
     add_dlq_verbs(add_family(app, "dlq", "dead letters: look at them, and replay them (also: dlq-replay)"), program);
     add_doctor_verb(app, program);

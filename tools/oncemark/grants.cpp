@@ -31,6 +31,7 @@ const std::map<std::string_view, std::map<std::string_view, std::string_view>>& 
        {{"oncemark_schema", "SU"}, {"outbox_message", "SI"}, {"local_transaction", "SIUD"}, {"parked_half", "SIUD"}}},
       {"relay",
        {{"oncemark_schema", "SU"}, {"outbox_message", "SUD"}, {"relay_shard", "SIU"}, {"relay_checkpoint", "SIUD"}}},
+      {"capture", {{"oncemark_schema", "SU"}, {"relay_shard", "SIU"}, {"relay_checkpoint", "SIU"}}},
       {"consumer",
        {{"oncemark_schema", "SU"},
         {"outbox_message", "SI"},
@@ -88,7 +89,7 @@ std::vector<Right> rights_of(std::string_view role) {
 }
 
 std::vector<std::string> global_rights_of(std::string_view role) {
-  if (role != "binlog-relay") return {};
+  if (role != "binlog-relay" && role != "capture") return {};
   return {"REPLICATION SLAVE", "REPLICATION CLIENT"};
 }
 

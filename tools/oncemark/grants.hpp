@@ -13,8 +13,8 @@ struct Right {
 };
 
 /// Who may need rights, from the least to the most.
-inline constexpr std::string_view kRoles[] = {"producer", "relay",    "binlog-relay", "consumer",
-                                              "report",   "operator", "migrate"};
+inline constexpr std::string_view kRoles[] = {"producer", "relay",  "binlog-relay", "capture",
+                                              "consumer", "report", "operator",     "migrate"};
 
 /// The rights of a role on our tables, as this program's migrations make them; none for "migrate", which needs them on
 /// the whole database. Throws UsageError for another name.

@@ -165,9 +165,10 @@ void add_schema_verbs(CLI::App& parent, Program& program) {
   CLI::App& grants = add_verb(
       parent, "grants", "print the rights that the configured account needs, by role; needs no database",
       "  oncemark schema grants --role consumer --role relay\n"
-      "\nRoles: producer (appends to the outbox), relay, binlog-relay (one with --source bell or binlog), consumer,\n"
-      "report (`reconcile run`, lists and status), operator (replays, repairs, sweeps), migrate (`schema apply`,\n"
-      "`partitions`). A service that does several needs the rights of each, and those on its own tables.");
+      "\nRoles: producer (appends to the outbox), relay, binlog-relay (one with --source bell or binlog), capture\n"
+      "(and SELECT on what it captures), consumer, report (`reconcile run`, lists and status), operator (replays,\n"
+      "repairs, sweeps), migrate (`schema apply`, `partitions`). A service that does several needs the rights of\n"
+      "each, and those on its own tables.");
   auto roles = std::make_shared<std::vector<std::string>>();
   grants.add_option("--role", *roles, "only this role; may be given several times")
       ->type_name("ROLE")

@@ -12,6 +12,7 @@
 
 #include <oncemark/binlog/place.hpp>
 #include <oncemark/core/bytes.hpp>
+#include <oncemark/core/clock.hpp>
 #include <oncemark/message/ports.hpp>
 #include <oncemark/mysql/pool.hpp>
 
@@ -56,6 +57,9 @@ struct CapturedTable {
   std::string key = {};                   // column whose value is the record's key, and its order · empty: no key
   std::vector<Change> changes = {};       // empty: all
   std::vector<std::string> columns = {};  // of the images · empty: all
+  /// Conditions that must all hold: "after.state = 'paid'", "before.state <> 'paid'", "after.paid_at IS NOT NULL". Values
+  /// are those of Image; as in SQL, NULL neither equals a text nor differs from it, and what an image lacks is NULL.
+  std::vector<std::string> where = {};
   std::function<bool(const RowChange&)> predicate = {};  // sees all columns, on the reading thread · none: every change
 };
 
@@ -110,5 +114,20 @@ class Capture final {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// How far the capture of a name has come, and the server.
+struct CaptureStatus {
+  int running = 0;                    // processes of that name on any machine, stand-bys too: by named locks, a hint
+  std::optional<Place> place = {};    // all before it is sent · nothing: it has never begun
+  std::optional<Time> moved_at = {};  // when the checkpoint last moved: at least once a minute while it works
+  Place end = {};                     // of the server's binlog, now
+};
+
+/// Asks the tables and the server; the capture itself is not asked.
+///
+/// Threads: any; borrows a connection of the pool.
+/// Errors:  MisuseError for a name that is none, BinlogError when the server has no binlog that could be read,
+///          MysqlError.
+[[nodiscard]] CaptureStatus ask_capture(mysql::Pool& pool, const std::string& name);
 
 }  // namespace oncemark::binlog

@@ -84,6 +84,35 @@ TEST_F(CaptureTest, LeavesOutWhatIsNotAskedFor) {
   EXPECT_EQ(capture.counts().filtered, 3u);
 }
 
+TEST_F(CaptureTest, TellsWhatMeetsItsConditionsAndSaysHowFarItIs) {
+  EXPECT_FALSE(ask_capture(pool_, "test").place);
+  Capture capture(pool_, broker_,
+                  options({.table = "orders",
+                           .topic = "t",
+                           .key = "id",
+                           .changes = {Change::update},
+                           .where = {"before.state <> 'paid'", "after.state = 'paid'"}}));
+  ASSERT_TRUE(is_reading(capture));
+  execute("INSERT INTO orders (id, state) VALUES (1, 'new'), (2, 'paid'), (3, NULL)");
+  execute("UPDATE orders SET state = 'paid'");
+  execute("UPDATE orders SET total = 1");
+
+  ASSERT_TRUE(eventually(10s, [&] { return capture.counts().filtered == 7; }));
+  ASSERT_TRUE(has_acked(1));
+  EXPECT_EQ(broker_.acked()[0].key.view(), "1");
+  EXPECT_TRUE(eventually(10s, [&] { return ask_capture(pool_, "test").running == 1; }));
+  EXPECT_TRUE(ask_capture(pool_, "test").moved_at);
+}
+
+TEST_F(CaptureTest, EndsWhereAConditionNamesNoColumn) {
+  Capture capture(pool_, broker_, options({.table = "orders", .topic = "t", .where = {"after.status = 'paid'"}}));
+  ASSERT_TRUE(is_reading(capture));
+  execute("INSERT INTO orders (id) VALUES (1)");
+
+  ASSERT_TRUE(eventually(10s, [&] { return capture.failure().has_value(); }));
+  EXPECT_THAT(*capture.failure(), HasSubstr("no column status"));
+}
+
 TEST_F(CaptureTest, GoesOnWhereItStoodWithTheSameMessageIds) {
   {
     Capture capture(pool_, broker_, options());
