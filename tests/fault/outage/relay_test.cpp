@@ -1,5 +1,5 @@
-// A relay that reads the binlog, and everything that it leans on taken away in turn, with a real broker: judged from the
-// table and from the topic read back. Kills servers and purges the binlog, so it runs on a stack of its own.
+// Relays of both kinds, and everything that they lean on taken away in turn, with a real broker: judged from the table
+// and from the topic read back. Kills servers and purges the binlog, so it runs on a stack of its own.
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -15,12 +15,16 @@
 #include <gtest/gtest.h>
 
 #include <oncemark/binlog/relay.hpp>
+#include <oncemark/kafka/admin.hpp>
 #include <oncemark/kafka/producer.hpp>
 #include <oncemark/observe/log.hpp>
+#include <oncemark/outbox/relay.hpp>
 
 #include "integration/outbox/outbox_fixture.hpp"
 #include "integration/outbox/relay_process.hpp"
+#include "support/cutting_proxy.hpp"
 #include "support/kafka_log.hpp"
+#include "support/topics_by_hand.hpp"
 #include "support/unique_topic.hpp"
 
 namespace oncemark {
@@ -33,9 +37,9 @@ using testing::Stack;
 
 constexpr int kKeys = 10;
 
-class BinlogFaults : public outbox::OutboxTest {
+class Faults : public outbox::OutboxTest {
  protected:
-  ~BinlogFaults() override { stop_writing(); }
+  ~Faults() override { stop_writing(); }
 
   static void stack(const std::string& command) {
     ASSERT_EQ(std::system((std::string(ONCEMARK_STACK) + " " + command + " >/dev/null 2>&1").c_str()), 0) << command;
@@ -52,17 +56,13 @@ class BinlogFaults : public outbox::OutboxTest {
       return false;
     });
   }
-  std::unique_ptr<RelayProcess> start(const std::string& fault = "") {
-    return std::make_unique<RelayProcess>(schema_, "kafka", fault, 0, "binlog");
-  }
-
   /// Row `number` of each key, a transaction each; one that the server does not answer for is left to be what it is.
   void write(int number) {
     for (int key = 0; key < kKeys; ++key) {
       const std::string id = std::to_string(key) + "-" + std::to_string(number);
       for (bool is_done = false; !is_done && !is_stopping_;) {
         try {
-          pool_.transact([&](mysql::Transaction& tx) {
+          writes_through_->transact([&](mysql::Transaction& tx) {
             if (tx.query_row("SELECT 1 FROM outbox_message WHERE message_id = ?", id)) return;
             outbox::append(
                 tx, {.topic = topic_, .key = "k" + std::to_string(key), .payload = std::to_string(number), .id = id});
@@ -122,19 +122,34 @@ class BinlogFaults : public outbox::OutboxTest {
   }
 
   const std::string topic_ = testing::unique_topic(4);
+  mysql::Pool* writes_through_ = &pool_;
   std::atomic<bool> is_stopping_{false};
   std::thread writer_;
 };
 
-TEST_F(BinlogFaults, AreSurvivedWhenRelaysAreKilledAndPausedWhileFilesRotate) {
-  auto one = start("binlog.after_ack:kill@20");
-  ASSERT_TRUE(eventually(10s, [&] { return checkpoint() != "NULL"; }));
+/// By what the relay reads.
+class RelayFaults : public Faults, public ::testing::WithParamInterface<std::string> {
+ protected:
+  [[nodiscard]] static bool reads_binlog() { return GetParam() == "binlog"; }
+  std::unique_ptr<RelayProcess> start(const std::string& fault = "") {
+    return std::make_unique<RelayProcess>(schema_, "kafka", fault, 0, GetParam());
+  }
+};
+
+TEST_P(RelayFaults, AreSurvivedWhenRelaysAreKilledAndPausedWhileFilesRotate) {
+  auto one = start(reads_binlog() ? "binlog.after_ack:kill@20" : "relay.after_ack:kill@20");
+  if (reads_binlog()) {
+    ASSERT_TRUE(eventually(10s, [&] { return checkpoint() != "NULL"; }));
+  }
   const std::string first = checkpoint();
   auto stand_by = start();
   start_writing();
-  ASSERT_TRUE(eventually(10s, [&] { return checkpoint() != first; })) << "the first scan ends though rows keep coming";
+  if (reads_binlog()) {
+    ASSERT_TRUE(eventually(10s, [&] { return checkpoint() != first; }))
+        << "the first scan ends though rows keep coming";
+  }
   EXPECT_EQ(one->wait(), SIGKILL);
-  ASSERT_TRUE(goes_on()) << "the stand-by takes over";
+  ASSERT_TRUE(goes_on()) << "the other one takes over";
   by_itself("FLUSH BINARY LOGS");
   auto third = start();
   stand_by->signal(SIGSTOP);
@@ -148,7 +163,7 @@ TEST_F(BinlogFaults, AreSurvivedWhenRelaysAreKilledAndPausedWhileFilesRotate) {
   expect_all_on_the_topic();
 }
 
-TEST_F(BinlogFaults, AreSurvivedWhenTheBrokerIsRestarted) {
+TEST_P(RelayFaults, AreSurvivedWhenTheBrokerIsRestarted) {
   const auto relay = start();
   start_writing();
   ASSERT_TRUE(goes_on());
@@ -161,7 +176,7 @@ TEST_F(BinlogFaults, AreSurvivedWhenTheBrokerIsRestarted) {
   EXPECT_EQ(count("attempts > 0"), 0u) << "an outage is not a row's fault";
 }
 
-TEST_F(BinlogFaults, AreSurvivedWhenTheServerIsKilled) {
+TEST_P(RelayFaults, AreSurvivedWhenTheServerIsKilled) {
   const auto relay = start();
   start_writing();
   ASSERT_TRUE(goes_on());
@@ -170,6 +185,65 @@ TEST_F(BinlogFaults, AreSurvivedWhenTheServerIsKilled) {
   ASSERT_TRUE(goes_on());
 
   expect_all_on_the_topic();
+}
+
+INSTANTIATE_TEST_SUITE_P(Polling, RelayFaults, ::testing::Values("poll"));
+INSTANTIATE_TEST_SUITE_P(Decoding, RelayFaults, ::testing::Values("binlog"));
+
+TEST_F(Faults, AreSurvivedWhenConnectionsAreCutInMidCommit) {
+  testing::CuttingProxy proxy(Stack::mysql().url);
+  mysql::PoolOptions options = schema_.options();
+  options.url = proxy.url();
+  mysql::Pool through(options);
+  kafka::Producer out{{.brokers = Stack::brokers()}};
+  outbox::Relay polling(through, out, quick());
+  writes_through_ = &through;
+  start_writing();
+  ASSERT_TRUE(goes_on());
+  proxy.cut_every(47);
+  ASSERT_TRUE(eventually(60s, [&] { return proxy.cuts() >= 30; }));
+  proxy.cut_every(0);
+  ASSERT_TRUE(goes_on());
+  polling.stop();
+  kafka::Producer anew{{.brokers = Stack::brokers()}};
+  binlog::Relay decoding(through, anew, {.outbox = quick()});
+  ASSERT_TRUE(goes_on());
+  proxy.cut_every(47);
+  ASSERT_TRUE(eventually(60s, [&] { return proxy.cuts() >= 60; }));
+  proxy.cut_every(0);
+
+  expect_all_on_the_topic();
+}
+
+TEST_F(Faults, AreSurvivedWhenATopicIsDeletedAndMadeAgain) {
+  const std::string other = testing::unique_topic(4);
+  kafka::Producer out{{.brokers = Stack::brokers()}};
+  outbox::RelayOptions options = quick();
+  options.max_attempts = 1'000;  // the topic comes back
+  outbox::Relay relay(pool_, out, options);
+  const auto write_both = [&](int first, int last) {
+    for (int number = first; number <= last; ++number) {
+      write(number);
+      put({{.topic = other, .key = "o", .payload = std::to_string(number), .id = "o-" + std::to_string(number)}});
+    }
+  };
+  write_both(1, 5);
+  ASSERT_TRUE(all_sent());
+  testing::delete_topic(other);
+  write_both(6, 30);
+  ASSERT_TRUE(eventually(60s, [&] { return count("message_id NOT LIKE 'o-%' AND status <> 'sent'") == 0; }));
+  ASSERT_TRUE(eventually(60s, [&] { return count("message_id LIKE 'o-%' AND status <> 'sent'") > 0; }));
+  kafka::Admin(Stack::brokers()).create({{.name = other, .partitions = 4}});
+  ASSERT_TRUE(all_sent(60s));
+
+  std::vector<int> numbers;
+  for (const Record& record : testing::read_topic(Stack::brokers(), other)) {
+    const int number = std::stoi(record.payload.str());
+    if (numbers.empty() || number > numbers.back()) numbers.push_back(number);
+  }
+  ASSERT_FALSE(numbers.empty());
+  EXPECT_EQ(numbers.back(), 30);
+  EXPECT_EQ(static_cast<int>(numbers.size()), 30 - numbers.front() + 1) << "in order, without a gap";
 }
 
 /// What is logged while it lives.
@@ -189,7 +263,7 @@ class Lines final : public LogSink {
   std::string text_;  // guarded by mutex_
 };
 
-TEST_F(BinlogFaults, AreSurvivedWhenTheBinlogIsPurgedUnread) {
+TEST_F(Faults, AreSurvivedWhenTheBinlogIsPurgedUnread) {
   kafka::Producer out{{.brokers = Stack::brokers()}};
   {
     binlog::Relay relay(pool_, out, {.outbox = quick()});
