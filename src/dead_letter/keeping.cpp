@@ -118,7 +118,8 @@ Edited replay_edited(mysql::Transaction& tx, std::uint64_t letter_id, const Edit
                                          .max_replays = order.max_replays,
                                          .action = "edit",
                                          .operator_name = order.operator_name,
-                                         .reason = order.reason},
+                                         .reason = order.reason,
+                                         .new_message_id = message.id},
                                         {&*letter, 1});
   if (settled[0].fate == Fate::refused) {
     throw PermanentError("letter " + std::to_string(letter_id) + " cannot be sent like this; the log says why");

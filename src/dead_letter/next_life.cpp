@@ -202,10 +202,12 @@ void audit_letters(mysql::Transaction& tx, const NextLife& how, std::span<const 
   mysql::RowValues rows;
   for (std::size_t i = 0; i < letters.size(); ++i) {
     rows.add(job, letters[i].id, letters[i].consumer, letters[i].message.business_key, letters[i].message.life,
-             how.action, settled[i].outcome, how.operator_name, how.reason, now);
+             how.action, settled[i].outcome, how.operator_name, how.reason, now,
+             settled[i].fate == Fate::replayed ? how.new_message_id : Bytes());
   }
   tx.insert_rows(
-      "INSERT INTO replay_audit (job_id, letter_id, consumer, identity, life, action, outcome, operator, reason, at)",
+      "INSERT INTO replay_audit (job_id, letter_id, consumer, identity, life, action, outcome, operator, reason, at, "
+      "new_message_id)",
       rows);
 }
 

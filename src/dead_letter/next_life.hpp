@@ -21,6 +21,7 @@ struct NextLife {
   std::string_view action = "replay";
   const std::string& operator_name;
   const std::string& reason;
+  Bytes new_message_id = {};  // of a letter that goes on as another message
 };
 
 /// How one letter of several ended; the outcome is what its audit says.

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <map>
-#include <tuple>
-#include <unordered_map>
 #include <unordered_set>
 
 #include <oncemark/core/error.hpp>
 
+#include "dead_letter/alike.hpp"
 #include "dead_letter/scan.hpp"
 
 namespace oncemark::dead_letter {
@@ -24,7 +23,7 @@ class Survey {
     dead.state = LetterState::dead;
     pool_.transact([&](mysql::Transaction& tx) { find_stopped(tx); });
     scan_letters(pool_, dead, order_.filter, [&](const Seen& seen) { return take(seen); });
-    pool_.transact([&](mysql::Transaction& tx) { describe_groups(tx); });
+    plan_.groups = pool_.transact([&](mysql::Transaction& tx) { return alike_.largest(tx, kPlannedGroups); });
     freeze();
     for (const auto& [topic, letters] : targets_) plan_.targets.push_back({.topic = topic, .letters = letters});
     return std::move(plan_);
@@ -37,10 +36,6 @@ class Survey {
     std::int64_t offset;
     std::uint64_t id;
     auto operator<=>(const Place&) const = default;
-  };
-  struct Alike {
-    LetterGroup group;
-    std::uint64_t newest = 0;
   };
 
   void find_stopped(mysql::Transaction& tx) {
@@ -58,11 +53,7 @@ class Survey {
                        .partition = seen.partition,
                        .offset = seen.offset,
                        .id = seen.id});
-    Alike& alike = groups_[seen.fingerprint];
-    if (++alike.group.letters == 1) alike.group.first_died_at = alike.group.last_died_at = seen.died_at;
-    alike.group.first_died_at = std::min(alike.group.first_died_at, seen.died_at);
-    alike.group.last_died_at = std::max(alike.group.last_died_at, seen.died_at);
-    alike.newest = seen.id;
+    alike_.add(seen);
     if (seen.life > order_.max_replays) {
       ++plan_.guarded;
     } else if (stopped_.contains(seen.identity)) {
@@ -81,27 +72,6 @@ class Survey {
     }
   }
 
-  void describe_groups(mysql::Transaction& tx) {
-    std::vector<Alike> largest;
-    for (auto& [fingerprint, alike] : groups_) {
-      alike.group.fingerprint = fingerprint;
-      largest.push_back(std::move(alike));
-    }
-    const std::size_t shown = std::min(kPlannedGroups, largest.size());
-    std::ranges::partial_sort(
-        largest, largest.begin() + static_cast<std::ptrdiff_t>(shown), [](const auto& a, const auto& b) {
-          return std::tie(b.group.letters, a.group.fingerprint) < std::tie(a.group.letters, b.group.fingerprint);
-        });
-    largest.resize(shown);
-    for (Alike& alike : largest) {
-      for (const Letter& newest : find_letters(tx, {.id = alike.newest, .state = std::nullopt}, 1, Detail::summary)) {
-        alike.group.error_class = newest.error_class;
-        alike.group.error_text = newest.error_text;
-      }
-      plan_.groups.push_back(std::move(alike.group));
-    }
-  }
-
   void freeze() {
     if (order_.turn == Turn::by_origin) std::ranges::sort(places_);
     plan_.letters.reserve(places_.size());
@@ -113,7 +83,7 @@ class Survey {
   ReplayPlan plan_;
   std::vector<Place> places_;
   std::map<std::string, std::size_t> topics_;
-  std::unordered_map<std::string, Alike> groups_;
+  Alike alike_;
   std::map<std::string, std::uint64_t> targets_;
   std::unordered_set<std::string> stopped_;  // message keys of dead heads
 };

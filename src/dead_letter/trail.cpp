@@ -28,10 +28,11 @@ void read_other_lives(mysql::Transaction& tx, const Letter& letter, Trail& trail
 void read_outbox(mysql::Transaction& tx, const Letter& letter, Trail& trail) {
   for (const mysql::Row& row :
        tx.query("SELECT id, purpose, topic, relay, status, attempts, COALESCE(last_error, ''), available_at, "
-                "CASE WHEN status = 'sent' THEN sent_at END "
-                "FROM outbox_message WHERE message_id = ? ORDER BY id LIMIT 100",
-                letter.message.id)) {
+                "CASE WHEN status = 'sent' THEN sent_at END, message_id FROM outbox_message WHERE message_id = ? "
+                "OR message_id IN (SELECT new_message_id FROM replay_audit WHERE letter_id = ?) ORDER BY id LIMIT 100",
+                letter.message.id, letter.id)) {
     trail.outbox.push_back({.id = row.get<std::uint64_t>(0),
+                            .message_id = row.get<std::string>(9),
                             .purpose = row.get<std::string>(1),
                             .topic = row.get<std::string>(2),
                             .relay = row.get<std::string>(3),
@@ -44,7 +45,8 @@ void read_outbox(mysql::Transaction& tx, const Letter& letter, Trail& trail) {
 }
 
 void read_audits(mysql::Transaction& tx, const Letter& letter, Trail& trail) {
-  for (const mysql::Row& row : tx.query("SELECT COALESCE(job_id, 0), action, outcome, operator, reason, at "
+  for (const mysql::Row& row : tx.query("SELECT COALESCE(job_id, 0), action, outcome, operator, reason, at, "
+                                        "COALESCE(new_message_id, '') "
                                         "FROM replay_audit WHERE letter_id = ? ORDER BY id LIMIT 100",
                                         letter.id)) {
     trail.audits.push_back({.job_id = row.get<std::uint64_t>(0),
@@ -52,6 +54,7 @@ void read_audits(mysql::Transaction& tx, const Letter& letter, Trail& trail) {
                             .outcome = row.get<std::string>(2),
                             .operator_name = row.get<std::string>(3),
                             .reason = row.get<std::string>(4),
+                            .new_message_id = row.get<std::string>(6),
                             .at = row.get<Time>(5)});
   }
 }

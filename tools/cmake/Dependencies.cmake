@@ -14,6 +14,8 @@ find_package(spdlog REQUIRED)         # by its target only: its flags select the
 find_package(nlohmann_json REQUIRED)
 if(ONCEMARK_TOOLS)
   find_package(CLI11 REQUIRED)
+  find_library(JQ_LIBRARY jq REQUIRED)  # 1.6 has no .pc file
+  find_path(JQ_INCLUDE_DIR jq.h REQUIRED)
 endif()
 if(ONCEMARK_TESTS)
   find_package(GTest REQUIRED)

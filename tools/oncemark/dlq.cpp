@@ -23,6 +23,8 @@ void add_dlq_verbs(CLI::App& parent, Program& program) {
   add_job_verbs(parent, program);
   add_keep_verbs(parent, program);
   add_edit_verb(parent, program);
+  add_export_verb(parent, program);
+  add_import_verb(parent, program);
 }
 
 Json letter_json(const dead_letter::Letter& letter) {

@@ -150,16 +150,15 @@ struct GroupsFlags {
 int show_groups(const Globals& globals, const GroupsFlags& flags) {
   const std::uint64_t limit = flags.selection.limit.value_or(20);
   if (limit == 0 || limit > 10'000) throw UsageError("--limit must be from 1 to 10000");
-  if (!flags.selection.headers.empty()) throw UsageError("groups cannot select by --header; list can");
   std::optional<dead_letter::LetterState> state;
   if (flags.state != "any") state = dead_letter::parse_letter_state(flags.state);
   (void)flags.selection.selection(Time{});
+  const dead_letter::LetterFilter filter = flags.selection.filter();
   const Letters letters(globals);
-  const auto groups = letters.pool->transact([&](mysql::Transaction& tx) {
-    dead_letter::Selection selection = flags.selection.selection(ledger::database_now(tx));
-    selection.state = state;
-    return dead_letter::letter_groups(tx, selection, limit);
-  });
+  dead_letter::Selection selection = flags.selection.selection(
+      letters.pool->transact([](mysql::Transaction& tx) { return ledger::database_now(tx); }));
+  selection.state = state;
+  const auto groups = dead_letter::letter_groups(*letters.pool, selection, filter, limit);
   Table table({{"FINGERPRINT"},
                {"LETTERS", Table::Align::right},
                {"FIRST"},

@@ -136,7 +136,8 @@ void print_trail(const Trail& trail) {
   if (!trail.audits.empty()) {
     Table table({{"AT"}, {"ACTION"}, {"OUTCOME"}, {"JOB", Table::Align::right}, {"OPERATOR"}, {"REASON"}});
     for (const auto& audit : trail.audits) {
-      table.add({short_time(audit.at), audit.action, audit.outcome,
+      const std::string becomes = audit.new_message_id.empty() ? "" : " as " + audit.new_message_id;
+      table.add({short_time(audit.at), audit.action, audit.outcome + becomes,
                  audit.job_id == 0 ? "-" : std::to_string(audit.job_id), audit.operator_name, audit.reason});
     }
     std::cout << "\nWhat people did to it\n" << table.str("  ");
@@ -157,6 +158,7 @@ Json trail_json(const Trail& trail) {
   json["outbox"] = Json::array();
   for (const auto& row : trail.outbox) {
     json["outbox"].push_back({{"id", row.id},
+                              {"message_id", to_json(Bytes(row.message_id))},
                               {"purpose", row.purpose},
                               {"topic", row.topic},
                               {"relay", row.relay},
@@ -173,7 +175,8 @@ Json trail_json(const Trail& trail) {
                               {"outcome", audit.outcome},
                               {"job", audit.job_id == 0 ? Json() : Json(audit.job_id)},
                               {"operator", to_json(Bytes(audit.operator_name))},
-                              {"reason", to_json(Bytes(audit.reason))}});
+                              {"reason", to_json(Bytes(audit.reason))},
+                              {"new_message_id", audit.new_message_id.empty() ? Json() : Json(audit.new_message_id)}});
   }
   return json;
 }

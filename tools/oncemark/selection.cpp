@@ -4,11 +4,14 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 
 #include <oncemark/config/values.hpp>
 #include <oncemark/core/error.hpp>
 #include <oncemark/observe/log.hpp>
 
+#include "jq.hpp"
+#include "letter_record.hpp"
 #include "program.hpp"
 
 namespace oncemark::tools {
@@ -127,6 +130,9 @@ void SelectionFlags::add_to(CLI::App& verb) {
       ->type_name("NAME=GLOB")
       ->group(heading)
       ->allow_extra_args(false);
+  verb.add_option("--jq", jq, "for which this jq program says true: '.value.total > 100'; see docs/json.md")
+      ->type_name("PROGRAM")
+      ->group(heading);
   verb.add_option("--error-text", error_text, "whose error contains this")->type_name("TEXT")->group(heading);
   verb.add_option("--attempts", attempts, "given up after so many attempts: 3, '>3', '<=3'")
       ->type_name("N")
@@ -144,7 +150,7 @@ bool SelectionFlags::is_narrowed() const { return is_narrowed_besides_limit() ||
 
 bool SelectionFlags::is_narrowed_besides_limit() const {
   return topic || fingerprint || error_class || message_id || id || since || until || group || record || key ||
-         error_text || attempts || replays || !headers.empty();
+         error_text || attempts || replays || !headers.empty() || jq;
 }
 
 dead_letter::Selection SelectionFlags::selection(Time now) const {
@@ -169,7 +175,8 @@ dead_letter::Selection SelectionFlags::selection(Time now) const {
 }
 
 dead_letter::LetterFilter SelectionFlags::filter() const {
-  if (headers.empty()) return {};
+  if (headers.empty() && !jq) return {};
+  const auto program = jq ? std::make_shared<JqFilter>(*jq) : nullptr;
   std::vector<std::pair<std::string, std::string>> wanted;
   for (const std::string& header : headers) {
     const std::size_t equals = header.find('=');
@@ -184,9 +191,11 @@ dead_letter::LetterFilter SelectionFlags::filter() const {
     });
   };
   return {.accepts =
-              [wanted, has](const dead_letter::Letter& letter) {
+              [wanted, has, program](const dead_letter::Letter& letter) {
                 return std::ranges::all_of(
-                    wanted, [&](const auto& one) { return has(letter.message.headers, one.first, one.second); });
+                           wanted,
+                           [&](const auto& one) { return has(letter.message.headers, one.first, one.second); }) &&
+                       (program == nullptr || program->accepts(jq_document(letter)));
               },
           .needs = dead_letter::Detail::with_record};
 }
@@ -194,6 +203,7 @@ dead_letter::LetterFilter SelectionFlags::filter() const {
 std::string SelectionFlags::described() const {
   std::string text;
   for (const std::string& header : headers) text += (text.empty() ? "header " : ", header ") + header;
+  if (jq) text += (text.empty() ? "jq " : ", jq ") + *jq;
   return text;
 }
 

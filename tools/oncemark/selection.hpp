@@ -30,6 +30,7 @@ struct SelectionFlags {
   std::optional<std::string> attempts = {};
   std::optional<std::string> replays = {};
   std::vector<std::string> headers = {};
+  std::optional<std::string> jq = {};
   std::optional<std::uint64_t> limit = {};
 
   void add_to(CLI::App& verb);
@@ -38,7 +39,7 @@ struct SelectionFlags {
   [[nodiscard]] bool is_narrowed_besides_limit() const;
   /// `now` is what "2h" counts back from. Throws UsageError.
   [[nodiscard]] dead_letter::Selection selection(Time now) const;
-  /// What the selection cannot say: header globs. Throws UsageError.
+  /// What the selection cannot say: header globs, and jq. Throws UsageError.
   [[nodiscard]] dead_letter::LetterFilter filter() const;
   /// The filter in words, for the job; empty without one.
   [[nodiscard]] std::string described() const;

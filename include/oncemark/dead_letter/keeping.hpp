@@ -57,7 +57,7 @@ struct Edited {
 /// Replays a letter with another record: a new message, with an id of its own and om-edited-from, in the next life of
 /// the old one. So of the two at most one takes effect, however often either is delivered.
 ///
-/// Shape:   as replay_letter(), with action "edit" in the audit.
+/// Shape:   as replay_letter(), with action "edit" and the new id in the audit.
 /// Threads: the thread that owns `tx`. Locks the state row first.
 /// Errors:  PermanentError for a record that can never be stored or that is still missing, and MisuseError for a letter
 ///          that stopped its key, which goes on in its place with the record it has; MysqlError.

@@ -118,6 +118,9 @@ struct Fetched {
 /// By fingerprint, the largest group first.
 [[nodiscard]] std::vector<LetterGroup> letter_groups(mysql::Transaction& tx, const Selection& selection,
                                                      std::size_t limit);
+/// The same of those that the filter accepts, too; it looks at each letter, page by page.
+[[nodiscard]] std::vector<LetterGroup> letter_groups(mysql::Pool& pool, const Selection& selection,
+                                                     const LetterFilter& filter, std::size_t limit);
 /// By consumer and topics; the one with most dead letters first.
 [[nodiscard]] std::vector<LetterTopic> letter_topics(mysql::Transaction& tx);
 

@@ -14,7 +14,8 @@ namespace oncemark::dead_letter {
 /// A row of the outbox that carried, or will carry, a message on.
 struct OutboxTrace {
   std::uint64_t id = 0;
-  std::string purpose = {};  // empty: the business message itself, when it was sent from this database
+  std::string message_id = {};  // of the letter, or of what it was edited into
+  std::string purpose = {};     // empty: the business message itself, when it was sent from this database
   std::string topic = {};
   std::string relay = {};
   std::string status = {};
@@ -31,6 +32,7 @@ struct AuditTrace {
   std::string outcome = {};
   std::string operator_name = {};
   std::string reason = {};
+  std::string new_message_id = {};  // of a letter that was edited: the message that it has become
   Time at{};
 };
 
