@@ -241,4 +241,16 @@ Handled skip(mysql::Transaction& tx, const std::string& consumer, const std::str
   return {.is_done = true, .outcome = "discarded"};
 }
 
+Handled forget(mysql::Transaction& tx, const std::string& consumer, const std::string& key, const Hand& hand) {
+  outbox::check_name("consumer", consumer);
+  const auto found = ledger::lock_standing(tx, consumer, key);
+  if (!found || (found->state != ledger::State::done && found->state != ledger::State::discarded)) {
+    return {.outcome = skipped(found)};
+  }
+  tx.execute("DELETE FROM consumed_message WHERE consumer = ? AND message_key = ?", consumer, key);
+  audit(tx, consumer, key, found->life, "dedup-reset", "forgotten", hand);
+  ONCEMARK_FAIL_POINT("waiting.before_commit");
+  return {.is_done = true, .outcome = "forgotten"};
+}
+
 }  // namespace oncemark::dead_letter

@@ -60,7 +60,7 @@ THIRD_PARTY = {
                    "JSON is a format of headers and of programs"),
     r"xxhash\.h": (["src/message/", "src/mysql/"], "hashes that lie in tables have one home each"),
     r"toml\+\+/|toml\.hpp": (["src/config/"], "programs read their settings through oncemark/config"),
-    r"(jq|jv)\.h": (["tools/oncemark/jq.cpp"], "a filter of the programs, behind one class"),
+    r"(jq|jv)\.h$": (["tools/oncemark/jq.cpp"], "a filter of the programs, behind one class"),
     r"CLI/": (["tools/"], "command lines belong to programs"),
     r"gtest/|gmock/": (["tests/", "docs/examples/"], "test code, and what shows users how to write it"),
     r"benchmark/": (["bench/"], "benchmark code"),

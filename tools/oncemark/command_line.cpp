@@ -1,6 +1,8 @@
 #include "command_line.hpp"
 
+#include <array>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include <oncemark/config/values.hpp>
@@ -8,6 +10,8 @@
 #include <oncemark/version.hpp>
 
 #include "capture.hpp"
+#include "dlq.hpp"
+#include "manual.hpp"
 #include "program.hpp"
 
 namespace oncemark::tools {
@@ -21,6 +25,8 @@ constexpr const char* kGuide =
     "5 nothing matched, 6 needs confirmation, 7 database or broker unreachable, 8 another run is at work,\n"
     "130 or 143 stopped by a signal.\n"
     "\nExamples:\n";
+
+void add_manual_verb(CLI::App& parent, Program& program);
 
 CLI::App& add_family(CLI::App& app, const std::string& name, const std::string& description) {
   CLI::App& family = *app.add_subcommand(name, description);
@@ -63,6 +69,7 @@ void define(CLI::App& app, const std::string& name, Program& program) {
                "  oncemark sweep run");
     add_capture_verbs(add_family(app, "capture", "changes of tables as messages, out of the binlog"), program);
     add_config_verbs(add_family(app, "config", "what the programs were told, and by whom"), program);
+    add_dedup_verbs(add_family(app, "dedup", "what is remembered as done: make consumers forget it"), program);
     add_dlq_verbs(add_family(app, "dlq", "dead letters: look at them, and replay them (also: dlq-replay)"), program);
     add_doctor_verb(app, program);
     add_find_verb(app, program);
@@ -78,9 +85,47 @@ void define(CLI::App& app, const std::string& name, Program& program) {
         program);
     add_retry_verbs(add_family(app, "retry", "what waits for a later attempt: see it, hasten it, cancel it"), program);
     add_schema_verbs(add_family(app, "schema", "our tables in MySQL or MariaDB"), program);
+    add_manual_verb(app, program);
     add_skip_verb(app, program);
     add_sweep_verbs(add_family(app, "sweep", "keeps the tables small, and sends again what was lost"), program);
   }
+}
+
+// ---- manual: what is installed beside the program ----
+
+struct ManualFlags {
+  std::string folder;
+};
+
+void write_file(const std::filesystem::path& file, const std::string& text) {
+  std::ofstream out(file, std::ios::binary);
+  if (!(out << text).flush()) throw std::runtime_error(printable(file.string(), 200) + " cannot be written");
+}
+
+int write_manual(const Globals&, const ManualFlags& flags) {
+  const std::filesystem::path folder(flags.folder);
+  std::filesystem::create_directories(folder);
+  Program ignored;
+  std::array<CLI::App, 4> apps;
+  std::vector<const CLI::App*> programs;
+  constexpr std::array kNames{"oncemark", "dlq-replay", "outbox-relay", "reconcile"};
+  for (std::size_t i = 0; i < apps.size(); ++i) {
+    define(apps[i], kNames[i], ignored);
+    programs.push_back(&apps[i]);
+    write_file(folder / (std::string(kNames[i]) + ".1"),
+               man_page(apps[i], {{"dlq", "dlq-replay"}, {"relay", "outbox-relay"}, {"reconcile", "reconcile"}}));
+  }
+  write_file(folder / "oncemark.bash", bash_completion(programs));
+  write_file(folder / "_oncemark", zsh_completion(programs));
+  return kDone;
+}
+
+void add_manual_verb(CLI::App& parent, Program& program) {
+  CLI::App& verb = add_verb(parent, "manual", "write man pages, and completion for bash and zsh, into a folder",
+                            "  oncemark manual ./manual && man ./manual/dlq-replay.1");
+  auto flags = std::make_shared<ManualFlags>();
+  verb.add_option("DIR", flags->folder, "the folder, made when it is missing")->required();
+  on_chosen(verb, program, std::move(flags), write_manual);
 }
 
 /// The verb that was recognised last, or the program itself.

@@ -41,6 +41,7 @@ void add_jobs_verb(CLI::App& parent, Program& program);
 void add_job_verbs(CLI::App& parent, Program& program);   // status, watch, pause, cancel
 void add_keep_verbs(CLI::App& parent, Program& program);  // archive, restore, resolve, purge
 void add_edit_verb(CLI::App& parent, Program& program);
+void add_dedup_verbs(CLI::App& parent, Program& program);  // of `oncemark`
 void add_export_verb(CLI::App& parent, Program& program);
 void add_import_verb(CLI::App& parent, Program& program);
 

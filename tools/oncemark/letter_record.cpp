@@ -1,5 +1,7 @@
 #include "letter_record.hpp"
 
+#include <limits>
+
 #include <oncemark/observe/log.hpp>
 
 #include "payload_edit.hpp"
@@ -89,7 +91,7 @@ Bytes decoded(const Json& json, const std::string& what) {
     const Json& enc = field(json, "enc");
     if (enc == "utf8" && data.is_string()) return data.get<std::string>();
     if (enc == "base64") {
-      const Json pair = Json::array({Json::array({"", Json{{"base64", data}}})});
+      const Json pair = Json::array({Json::array({"", Json::object({{"base64", data}})})});
       return decode_headers(pair.dump()).begin()->value;
     }
   } catch (const std::exception&) {

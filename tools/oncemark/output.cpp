@@ -49,7 +49,9 @@ Json to_json(const Headers& headers) { return Json::parse(encode_headers(headers
 Json to_json(Time time) { return format_rfc3339(time); }
 
 void print_json(const Json& value) {
-  std::cout << value.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n' << std::flush;
+  // A terminal gets ASCII only, and so nothing that it would obey.
+  const bool is_ascii = is_terminal(Stream::output);
+  std::cout << value.dump(-1, ' ', is_ascii, Json::error_handler_t::replace) << '\n' << std::flush;
 }
 
 std::string short_time(Time time) {

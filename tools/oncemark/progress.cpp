@@ -39,7 +39,7 @@ std::uint64_t done(const dead_letter::ReplayJob& job) { return job.checkpoint; }
 
 Progress::Progress(Form form, const dead_letter::ReplayJob& at_start)
     : form_(form), done_before_(done(at_start)), began_(steady_clock::now()), measured_at_(began_) {
-  if (form_ != Form::animated) drawn_at_ = began_;
+  if (form_ == Form::lines) drawn_at_ = began_;
 }
 
 Progress::~Progress() { show_progress({}); }

@@ -7,9 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "support/letters.hpp"
+#include "support/private_redis.hpp"
 #include "support/process.hpp"
+#include "support/rewriting_proxy.hpp"
 #include "support/tool_environment.hpp"
 #include "support/two_sides.hpp"
+#include "support/unique_topic.hpp"
 
 namespace oncemark::testing {
 namespace {
@@ -114,6 +117,53 @@ TEST_F(DoctorTest, FindsTopicsThatAreMissing) {
   const Ended ended = oncemark({"doctor", "kafka", "--group", "g", "--topic", "no-such-topic"});
   EXPECT_EQ(ended.code, 4);
   EXPECT_THAT(ended.out, AllOf(HasSubstr("no-such-topic: does not exist"), HasSubstr("kafka-topics.sh")));
+}
+
+TEST_F(DoctorTest, FindsAClockThatIsWrong) {
+  const std::string faketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+  if (!std::filesystem::exists(faketime)) GTEST_SKIP() << "libfaketime is not installed";
+  const json found = line("mysql", "clock skew", {{"LD_PRELOAD", faketime}, {"FAKETIME", "+300s"}});
+  EXPECT_EQ(found["level"], "WARN");
+  EXPECT_THAT(found["text"].get<std::string>(), HasSubstr("differ by 2"));
+  EXPECT_THAT(found["cure"].get<std::string>(), HasSubstr("timedatectl"));
+}
+
+TEST_F(DoctorTest, FindsASessionThatIsNotTheOneItAskedFor) {
+  // A proxy on the way that asks for something else, as one that shares sessions may.
+  RewritingProxy proxy(schema_.options().url, "READ COMMITTED", "SERIALIZABLE");
+  const json found = line("mysql", "isolation", {{"ONCEMARK_MYSQL__URL", proxy.url()}});
+  EXPECT_EQ(found["level"], "FAIL");
+  EXPECT_THAT(found["text"].get<std::string>(), HasSubstr("SERIALIZABLE"));
+}
+
+TEST_F(DoctorTest, FindsABinlogInWhichNothingCanBeWritten) {
+  const auto row =
+      pool_.transact([](mysql::Transaction& tx) { return tx.query("SELECT @@log_bin").at(0).get<int>(0); });
+  if (row == 0) GTEST_SKIP() << "this server has no binlog";
+  // Of our own session only: the statement that sets it goes where it would set its mode.
+  RewritingProxy proxy(schema_.options().url, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                       "SET SESSION binlog_format = 'STATEMENT'");
+  const json found = line("mysql", "binlog_format", {{"ONCEMARK_MYSQL__URL", proxy.url()}});
+  EXPECT_EQ(found["level"], "FAIL");
+  EXPECT_THAT(found["cure"].get<std::string>(), HasSubstr("binlog_format"));
+}
+
+TEST_F(DoctorTest, FindsTopicsThatForgetTooEarly) {
+  const std::string topic = unique_topic();
+  kafka::Admin(Stack::brokers())
+      .create({{.name = "retry.g." + topic, .partitions = 1, .config = {{"retention.ms", "3600000"}}},
+               {.name = "dlq.g." + topic, .partitions = 1, .config = {{"cleanup.policy", "compact"}}}});
+  const Ended ended = oncemark({"doctor", "kafka", "--group", "g", "--topic", topic});
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("retry.g." + topic + ": keeps records for 1h"), HasSubstr("retention.ms="),
+                               HasSubstr("dlq.g." + topic + ": has cleanup.policy compact")));
+}
+
+TEST_F(DoctorTest, FindsARedisThatRefusesNewMarks) {
+  const PrivateRedis full({"--maxmemory", "10mb", "--maxmemory-policy", "noeviction"});
+  EXPECT_EQ(line("redis", "eviction", {{"ONCEMARK_REDIS__URL", full.options().url}})["level"], "WARN");
+  const PrivateRedis well({"--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"});
+  EXPECT_EQ(line("redis", "eviction", {{"ONCEMARK_REDIS__URL", well.options().url}})["level"], "OK");
+  EXPECT_EQ(line("redis", "maxmemory", {{"ONCEMARK_REDIS__URL", well.options().url}}), json());
 }
 
 TEST_F(DoctorTest, ShowsWhereEachSettingComesFromAndNoSecret) {

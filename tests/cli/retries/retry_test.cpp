@@ -188,5 +188,31 @@ INSTANTIATE_TEST_SUITE_P(
         KilledHand{"Skip", {"skip", "o-2", "--consumer", "shipping", "--yes"}, "waiting.before_commit:kill@1"}),
     [](const auto& hand) { return std::string(hand.param.name); });
 
+TEST_F(RetryTest, AResetMakesAMessageTakeEffectOnceMore) {
+  ASSERT_EQ(deliver("o-1"), consume::Outcome::done);
+  fail("o-2");
+  const std::vector<std::string> reset{"dedup", "reset", "o-1", "o-2", "o-3", "--consumer", "shipping"};
+  const auto with_flags = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), reset.begin(), reset.end());
+    return flags;
+  };
+
+  EXPECT_EQ(om(reset).code, 6) << "nobody has said yes";
+  EXPECT_THAT(om(with_flags({"--dry-run"})).out, HasSubstr("o-1: would be forgotten"));
+  EXPECT_EQ(om(with_flags({"--confirm=billing"})).code, 6);
+  EXPECT_EQ(om(with_flags({"--confirm=shipping"}), {{"ONCEMARK_FAULT", "waiting.before_commit:kill"}}).code, 137);
+  EXPECT_EQ(deliver("o-1"), consume::Outcome::duplicate) << "until then it is done";
+  const std::uint64_t epoch = count("SELECT epoch FROM oncemark_schema LIMIT 1");
+  const Ended ended = om(with_flags({"--confirm=shipping", "--reason", "restored"}));
+
+  EXPECT_EQ(ended.code, 3) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("o-1: forgotten\no-2: skipped:retrying\no-3: skipped:no state row\n"));
+  EXPECT_NE(count("SELECT epoch FROM oncemark_schema LIMIT 1"), epoch) << "hints in Redis are void";
+  EXPECT_EQ(count("SELECT COUNT(*) FROM replay_audit WHERE action = 'dedup-reset' AND identity = 'o-1' AND reason = "
+                  "'restored'"),
+            1u);
+  EXPECT_EQ(deliver("o-1"), consume::Outcome::done);
+}
+
 }  // namespace
 }  // namespace oncemark::testing
