@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +15,7 @@
 #include <oncemark/consume/key_lanes.hpp>
 #include <oncemark/core/clock.hpp>
 #include <oncemark/core/faults.hpp>
+#include <oncemark/core/id.hpp>
 #include <oncemark/message/codec.hpp>
 #include <oncemark/observe/log.hpp>
 #include <oncemark/observe/metric_names.hpp>
@@ -58,6 +61,7 @@ void RunnerOptions::validate() const {
   require(drain_timeout.count() >= 0, "drain_timeout", std::to_string(drain_timeout.count()), "0 ms or more");
   require(in_place_tries >= 1 && in_place_tries <= 1'000, "in_place_tries", std::to_string(in_place_tries),
           "1 to 1,000");
+  require(start_timeout.count() >= 0, "start_timeout", std::to_string(start_timeout.count()), "0 ms or more");
   require(drivers >= 1 && drivers <= 64, "drivers", std::to_string(drivers), "1 to 64");
   in_place.validate();
   breaker.validate();
@@ -86,6 +90,7 @@ class Runner::Engine final : public RebalanceListener {
   void revoked(const std::vector<TopicPartition>& partitions, bool lost) override;
 
  private:
+  [[nodiscard]] std::optional<std::vector<TopicNeed>> prepare(const std::stop_token& stop);
   enum Holder : std::size_t { kOutage, kFlood, kHolders };
   void hold(Holder holder, bool is_held);
   void poll_until_stopped(const std::stop_token& stop);
@@ -121,10 +126,32 @@ class Runner::Engine final : public RebalanceListener {
   std::atomic<bool> has_failed_{false};
 };
 
+/// The first contact with the store: one that starts together with us, or is away for a moment, is waited for. Nothing
+/// when the stop came first.
+std::optional<std::vector<TopicNeed>> Runner::Engine::prepare(const std::stop_token& stop) {
+  const auto until = std::chrono::steady_clock::now() + options_.start_timeout;
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  for (int failures = 1; !stop.stop_requested(); ++failures) {
+    try {
+      handler_.prepare();
+      handler_.check_topics(source_.topics());
+      return failures_.prepare(handler_.consumer(), source_.group(), source_.topics());
+    } catch (const Error& error) {
+      if (!error.retryable() || std::chrono::steady_clock::now() >= until) throw;
+      log(LogLevel::warn, "the database does not answer; the consumer starts when it does",
+          {{"consumer", handler_.consumer()}, {"failures", failures}, {"text", error.what()}});
+    }
+    std::unique_lock lock(mutex);
+    stopped.wait_for(lock, stop, delay_after(options_.in_place, failures, random_token()), [] { return false; });
+  }
+  return std::nullopt;
+}
+
 void Runner::Engine::run(std::stop_token stop) {
-  handler_.prepare();
-  handler_.check_topics(source_.topics());
-  const auto needs = failures_.prepare(handler_.consumer(), source_.group(), source_.topics());
+  const auto prepared = prepare(stop);
+  if (!prepared) return;
+  const std::vector<TopicNeed>& needs = *prepared;
   for (const TopicNeed& need : needs) {
     if (need.subscribe) retry_topics_.emplace(need.topic, need.like);
   }

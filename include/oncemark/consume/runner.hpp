@@ -26,6 +26,8 @@ struct RunnerOptions {
   std::chrono::milliseconds commit_interval{1'000};  // how often positions are committed · redelivery after a crash
   std::chrono::milliseconds drain_timeout{20'000};   // wait for running handlers on stop and on revoke · below the
                                                      // consumer's max_poll_interval
+  std::chrono::milliseconds start_timeout{30'000};   // run() throws when the database has not answered for so long;
+                                                     // later it is waited for without an end · 0 tries once
   Backoff in_place{.initial = std::chrono::milliseconds(50),
                    .factor = 2.0,
                    .cap = std::chrono::milliseconds(5'000),
@@ -63,7 +65,8 @@ struct RunnerCounts {
 ///          positions are committed, the group is left. The retry topics that `failures` names are read too.
 /// Threads: run() on one thread, once. counts() from any.
 /// Errors:  run() throws the first misuse (wrong settings, a message without an id and no key_from …) or fatal error,
-///          after draining; nothing is settled for the record that caused it.
+///          after draining; nothing is settled for the record that caused it. At its start it throws when the database
+///          does not answer for start_timeout.
 /// Crash:   records whose position was not committed are delivered again; their claims find them done, or not.
 class Runner final {
  public:

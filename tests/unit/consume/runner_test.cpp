@@ -32,7 +32,10 @@ class FakeHandler final : public Handler {
   explicit FakeHandler(Work work = [](const Message&) {}) : work_(std::move(work)) {}
 
   const std::string& consumer() const override { return consumer_; }
-  void prepare() override {}
+  void prepare() override {
+    ++starts_;
+    if (!may_start_) throw UnavailableError("the database is away");
+  }
   void check_topics(const std::vector<std::string>& topics) const override {
     if (refuses_topics_) throw MisuseError("cannot tell " + topics.front() + " from others");
   }
@@ -85,6 +88,8 @@ class FakeHandler final : public Handler {
   }
   std::atomic<bool> is_reachable_{true};
   std::atomic<int> probes_{0};
+  std::atomic<bool> may_start_{true};
+  std::atomic<int> starts_{0};
   bool refuses_topics_ = false;
 
  private:
@@ -174,6 +179,55 @@ TEST(Runner, CommitsPastWhatItSettled) {
   EXPECT_THAT(handler.handled(), UnorderedElementsAre("m0", "m1", "m2", "m3", "m4"));
   EXPECT_EQ(runner.counts().done, 5u);
   EXPECT_TRUE(source.is_closed());
+}
+
+void wait_for_tries(const FakeHandler& handler, int tries) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (handler.starts_ < tries && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  ASSERT_GE(handler.starts_, tries);
+}
+
+TEST(Runner, WaitsAtItsStartForADatabaseThatIsAway) {
+  ScriptedSource source;
+  source.add(record_with_id("m0", {"orders", 0, 0}));
+  FakeHandler handler;
+  handler.may_start_ = false;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+
+  Running running(runner);
+  wait_for_tries(handler, 3);
+  EXPECT_EQ(source.committed("orders"), -1);
+  handler.may_start_ = true;
+  EXPECT_TRUE(source.wait_for_commit("orders", 1));
+  running.stop();
+}
+
+TEST(Runner, DoesNotStartWithoutADatabaseForEver) {
+  ScriptedSource source;
+  FakeHandler handler;
+  handler.may_start_ = false;
+  FakeFailures failures;
+  RunnerOptions options = quick();
+  options.start_timeout = std::chrono::milliseconds(20);
+  Runner runner(source, handler, failures, options);
+
+  EXPECT_THROW(Running(runner).wait(), UnavailableError);
+  EXPECT_GE(handler.starts_, 2);
+}
+
+TEST(Runner, StopsCleanlyWhileItWaitsForTheDatabase) {
+  ScriptedSource source;
+  FakeHandler handler;
+  handler.may_start_ = false;
+  FakeFailures failures;
+  RunnerOptions options = quick();
+  options.in_place = {.initial = std::chrono::hours(1), .cap = std::chrono::hours(1)};
+  Runner runner(source, handler, failures, options);
+
+  Running running(runner);
+  wait_for_tries(handler, 1);
+  running.stop();
 }
 
 TEST(Runner, KeepsTheOrderOfAKeyAcrossLanes) {
