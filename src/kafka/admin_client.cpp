@@ -71,10 +71,12 @@ MetadataHandle AdminClient::metadata(const std::string* topic, milliseconds boun
   const rd_kafka_metadata_t* result = nullptr;
   const rd_kafka_resp_err_t error = rd_kafka_metadata(client_.get(), topic ? 0 : 1, handle.get(), &result, ms(bound));
   if (error) {
+    rd_kafka_poll(client_.get(), 0);  // the client tells of refused connections only there
     const std::string cause = log_.last_failure();
+    const int refusal = log_.last_refusal();
     throw failure("asking the brokers about " + (topic ? "topic " + *topic : std::string("their topics")) +
                       (cause.empty() ? "" : " (" + cause + ")"),
-                  error);
+                  refusal != 0 ? refusal : error);
   }
   return MetadataHandle(result);
 }

@@ -23,8 +23,12 @@ void on_log(const rd_kafka_t* client, int level, const char* facility, const cha
   }
 }
 
-// Connection errors come here too, but each was a log line before. What is left says that it is all of them.
+// Connection errors come here too, but each was a log line before. What is left says that it is all of them, and which
+// of them time will not heal.
 void on_error(rd_kafka_t*, int code, const char* text, void* opaque) noexcept {
+  if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL) {
+    static_cast<ClientLog*>(opaque)->note_refusal(code);
+  }
   if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) return;
   try {
     static_cast<ClientLog*>(opaque)->write(LOG_ERR, "DOWN", text);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -30,6 +31,9 @@ class ClientLog {
   void write(int syslog_level, const std::string& facility, const std::string& text);
   /// Why the last connection failed, as librdkafka said it; empty when none did.
   [[nodiscard]] std::string last_failure() const;
+  /// The code for a password or a certificate that was refused, on either side; 0 when none was.
+  [[nodiscard]] int last_refusal() const noexcept { return last_refusal_.load(std::memory_order_relaxed); }
+  void note_refusal(int code) noexcept { last_refusal_.store(code, std::memory_order_relaxed); }
   [[nodiscard]] const std::string& client() const noexcept { return client_; }
 
  private:
@@ -44,6 +48,7 @@ class ClientLog {
   mutable std::mutex mutex_;
   std::map<std::string, Window> windows_;  // guarded by mutex_; by facility
   std::string last_failure_;               // guarded by mutex_
+  std::atomic<int> last_refusal_{0};
 };
 
 }  // namespace oncemark::kafka

@@ -25,7 +25,9 @@ constexpr const char* kCheckBrokers =
     "check that the brokers run and are reachable, and security.protocol and sasl.* if they ask for it";
 constexpr const char* kGrantTopic = "grant the client's principal its right on the topic";
 constexpr const char* kGrantGroup = "grant the client's principal READ on the consumer group";
-constexpr const char* kCredentials = "check sasl.mechanism, sasl.username and the password file";
+constexpr const char* kCredentials =
+    "check sasl.mechanism, sasl.username and the password file; with brokers from Kafka 4.0 on, SCRAM needs librdkafka "
+    "2.6.1 (older ones: PLAIN over TLS, or certificates)";
 constexpr const char* kTopicName =
     "topic names have 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-', and are not '.' or '..'";
 constexpr const char* kTooLarge =

@@ -70,6 +70,7 @@ class Process {
     ::close(input_);
   }
 
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   void send(int signal) const { ::kill(pid_, signal); }
   void type(const std::string& text) const {
     if (::write(input_, text.data(), text.size()) < 0) throw std::runtime_error("cannot write to the process");

@@ -23,6 +23,16 @@ mysql::PoolOptions Stack::mysql() {
 }
 
 std::string Stack::brokers() { return variable("ONCEMARK_KAFKA__BROKERS"); }
+std::string Stack::secure_brokers() { return variable("ONCEMARK_KAFKA_SASL_BROKERS"); }
+std::map<std::string, std::string> Stack::secure_properties() {
+  return {{"security.protocol", "SASL_SSL"},
+          {"ssl.ca.location", authority()},
+          {"sasl.mechanisms", "PLAIN"},
+          {"sasl.username", "oncemark"}};
+}
+std::string Stack::kafka_password_file() { return variable("ONCEMARK_KAFKA_PASSWORD_FILE"); }
+std::filesystem::path Stack::authority() { return variable("ONCEMARK_TLS_CA"); }
+std::filesystem::path Stack::stranger() { return authority().replace_filename("stranger.pem"); }
 redis::ClientOptions Stack::redis() {
   return {.url = variable("ONCEMARK_REDIS__URL"),
           .user = variable("ONCEMARK_REDIS__USER"),

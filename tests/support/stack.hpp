@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include <oncemark/mysql/pool.hpp>
@@ -16,6 +17,13 @@ struct Stack {
   [[nodiscard]] static mysql::PoolOptions mysql();
   /// bootstrap.servers
   [[nodiscard]] static std::string brokers();
+  /// The same broker by TLS, for account "oncemark" and the password in the file: properties that librdkafka needs for it.
+  [[nodiscard]] static std::string secure_brokers();
+  [[nodiscard]] static std::map<std::string, std::string> secure_properties();
+  [[nodiscard]] static std::string kafka_password_file();
+  /// PEM files: the authority that vouches for the broker and the database, and one that vouches for nobody.
+  [[nodiscard]] static std::filesystem::path authority();
+  [[nodiscard]] static std::filesystem::path stranger();
   /// Account and address of the Redis server. Tests that stop, fill or flush one start their own: PrivateRedis.
   [[nodiscard]] static redis::ClientOptions redis();
   [[nodiscard]] static std::string redis_socket();

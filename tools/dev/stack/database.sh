@@ -34,6 +34,7 @@ mysql_start() { # COMMAND AND FIRST OPTIONS
     --socket="$(cat "$dir/mysql.socket")" --pid-file="$dir/mysql/mysqld.pid" \
     --bind-address=127.0.0.1 --port="$(cat "$dir/mysql.port")" --skip-name-resolve --max-connections=300 \
     --character-set-server=utf8mb4 \
+    --ssl-ca="$dir/tls/authority.pem" --ssl-cert="$dir/tls/server.pem" --ssl-key="$dir/tls/server.key" \
     --innodb-flush-log-at-trx-commit=1 --sync-binlog=1 --server-id=1 --log-bin=binlog --binlog-format=ROW \
     "${chosen[@]}"
 }

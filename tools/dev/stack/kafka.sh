@@ -7,6 +7,7 @@ kafka_prepare() {
   # Kafka's form of a UUID: 22 characters of URL-safe base64, of which the last can only be A, Q, g or w.
   # A '-' in front would look like an option.
   printf 'o%sA' "$(head -c 15 /dev/urandom | base64 | tr '+/' '-_')" >"$dir/cluster.id"
+  new_password "$dir/kafka.password"
   kafka_properties
   spawn kafka "$java" -XX:TieredStopAtLevel=1 -XX:-UsePerfData -cp "$kafka_home/libs/*" \
     "-Dlog4j2.configurationFile=$repo/tools/dev/kafka-log4j2.properties" \
@@ -14,18 +15,26 @@ kafka_prepare() {
 }
 
 kafka_properties() {
-  local port controller_port
+  local port sasl_port controller_port
   port=$(free_port)
+  sasl_port=$(free_port)
   controller_port=$(free_port)
+  echo "$sasl_port" >"$dir/kafka.sasl.port"
   echo "$port" >"$dir/kafka.port"
-  cat >"$dir/kafka.properties" <<EOF
+  (umask 077 && cat >"$dir/kafka.properties") <<EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$sasl_port,CONTROLLER://127.0.0.1:$controller_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://127.0.0.1:$sasl_port
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+
+# Not SCRAM: librdkafka before 2.6.1 sends a nonce that brokers refuse from Kafka 4.0 on.
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_oncemark="$(cat "$dir/kafka.password")";
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location=$dir/tls/server.both.pem
 log.dirs=$dir/kafka
 
 # Everybody may do everything, until a test says otherwise by an ACL.
