@@ -24,6 +24,8 @@ class Worker {
  public:
   struct Options {
     std::string schema;
+    std::string user;  // with its password's file
+    std::string password_file;
     std::string topic;
     std::string group;
     std::string fault = {};                   // for ONCEMARK_FAULT
@@ -44,6 +46,8 @@ class Worker {
     } else {
       ::setenv("ONCEMARK_FAULT", options.fault.c_str(), 1);
     }
+    ::setenv("ONCEMARK_MYSQL__USER", options.user.c_str(), 1);
+    ::setenv("ONCEMARK_MYSQL__PASSWORD_FILE", options.password_file.c_str(), 1);
     if (log_ != "/dev/null") {
       const int file = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
       ::dup2(file, 1);

@@ -213,7 +213,7 @@ TEST(LookWithoutTables, NamesTheCommandThatMakesThem) {
   TempSchema schema(Tables::none);
 
   for (const std::string verb : {"topics", "list", "jobs"}) {
-    const Ended ended = run({program("dlq-replay"), verb}, environment_of(schema));
+    const Ended ended = run({program("dlq-replay"), verb}, environment_of(schema, {}));
     EXPECT_EQ(ended.code, 2);
     EXPECT_THAT(ended.err, HasSubstr("run `oncemark schema apply`"));
   }

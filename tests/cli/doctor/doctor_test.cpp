@@ -26,7 +26,7 @@ class DoctorTest : public ::testing::Test {
  protected:
   Ended oncemark(std::vector<std::string> words, const std::map<std::string, std::string>& changes = {}) {
     words.insert(words.begin(), program());
-    return run(std::move(words), with(environment_of(schema_), changes));
+    return run(std::move(words), with(environment_of(schema_, {}), changes));
   }
   /// The line of doctor about `check`; null when there is none.
   json line(const std::string& area, const std::string& check, const std::map<std::string, std::string>& changes = {}) {
@@ -88,29 +88,20 @@ TEST_F(DoctorTest, FindsNoDeviationInTablesThatWereJustMade) {
 
 TEST_F(DoctorTest, KnowsRightsThatAreLackingAndRightsThatAreTooMany) {
   EXPECT_THAT(line("mysql", "least privilege")["level"], "WARN") << "the stack's account may do everything";
-  const std::string user = "om_" + schema_.name().substr(8, 12);
-  execute("CREATE USER '" + user + "'@'%' IDENTIFIED BY 'secret-17'");
-  std::istringstream statements(
-      oncemark({"schema", "grants", "--role", "report"}, {{"ONCEMARK_MYSQL__USER", user}}).out);
-  for (std::string one; std::getline(statements, one);) {
-    if (one.starts_with("GRANT")) execute(one.substr(0, one.find(';')));
-  }
-  const std::filesystem::path password = std::filesystem::temp_directory_path() / user;
-  std::ofstream(password) << "secret-17\n";
-  const std::map<std::string, std::string> as_user{{"ONCEMARK_MYSQL__USER", user},
-                                                   {"ONCEMARK_MYSQL__PASSWORD_FILE", password.string()}};
+  const auto as_user = environment_of(schema_, {"report"});
+  const std::string user = as_user.at("ONCEMARK_MYSQL__USER");
+  const std::string password = as_user.at("ONCEMARK_MYSQL__PASSWORD_FILE");
+  std::filesystem::permissions(password, std::filesystem::perms::others_read, std::filesystem::perm_options::add);
 
   EXPECT_EQ(line("mysql", "least privilege", as_user)["level"], "OK");
   execute("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '" + user + "'@'%'");
   EXPECT_EQ(line("mysql", "least privilege", as_user)["level"], "OK") << "of a relay that reads the binlog";
   EXPECT_THAT(line("mysql", "grants", as_user)["cure"].get<std::string>(), HasSubstr("GRANT "));
-  EXPECT_EQ(line("config", "mysql.password_file", as_user)["cure"], "chmod 600 " + password.string());
+  EXPECT_EQ(line("config", "mysql.password_file", as_user)["cure"], "chmod 600 " + password);
   insert_both(pool_, {.id = "ok"});
   insert_sent(pool_, {.id = "lost"});
   EXPECT_EQ(oncemark({"reconcile", "run"}, as_user).code, 4) << "these rights are enough to report";
   EXPECT_NE(oncemark({"reconcile", "run", "--only", "unsettled", "--repair", "--yes"}, as_user).code, 0);
-  std::filesystem::remove(password);
-  execute("DROP USER '" + user + "'@'%'");
 }
 
 TEST_F(DoctorTest, FindsTopicsThatAreMissing) {

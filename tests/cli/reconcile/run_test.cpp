@@ -226,7 +226,8 @@ TEST_F(ReconcileTest, KeepsATerminalSafeFromKeys) {
 TEST_F(ReconcileTest, RunsBesideARelayAndTellsTheLog) {
   insert_both(pool_, {.id = "ok"});
   insert_sent(pool_, {.id = "lost"});
-  Process process({.arguments = {program("outbox-relay"), "run", "--reconcile"}, .environment = environment_of(schema_)});
+  Process process({.arguments = {program("outbox-relay"), "run", "--reconcile"},
+                   .environment = environment_of(schema_, {"relay", "report"})});
 
   EXPECT_TRUE(eventually(30s, [&] { return process.err().find("reconciled") != std::string::npos; })) << process.err();
   process.send(SIGTERM);

@@ -26,7 +26,7 @@ class RelayProgramTest : public ::testing::Test {
   [[nodiscard]] Process::Options options(std::vector<std::string> flags,
                                          const std::map<std::string, std::string>& changes = {}) const {
     flags.insert(flags.begin(), {program("outbox-relay"), "run"});
-    return {.arguments = std::move(flags), .environment = with(environment_of(schema_), changes)};
+    return {.arguments = std::move(flags), .environment = with(environment_of(schema_, {"relay"}), changes)};
   }
   static Ended stop(Process& process, int signal = SIGTERM) {
     process.send(signal);
@@ -60,18 +60,6 @@ TEST_F(RelayProgramTest, SendsTheRowsOfEachNamedRelayAndCountsThemAtTheStop) {
 }
 
 TEST_F(RelayProgramTest, ReadsTheBinlogWithTheRightsOfItsRoleAndNoOthers) {
-  const auto session = pool_.connect(60s);
-  const std::string user = "om_" + schema_.name().substr(8, 12);
-  session->control("CREATE USER '" + user + "'@'%' IDENTIFIED BY 'secret-17'");
-  const Ended grants = run({program(), "schema", "grants", "--role", "binlog-relay"},
-                           with(environment_of(schema_), {{"ONCEMARK_MYSQL__USER", user}}));
-  std::istringstream statements(grants.out);
-  for (std::string one; std::getline(statements, one);) {
-    if (one.starts_with("GRANT")) session->control(one.substr(0, one.find(';')));
-  }
-  const std::filesystem::path password = std::filesystem::temp_directory_path() / user;
-  std::ofstream(password) << "secret-17\n";
-  std::filesystem::permissions(password, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
   const std::string topic = "relay-program-" + std::to_string(random_token());
   kafka::Admin(Stack::brokers()).create({{.name = topic}});
   const auto sent = [&] {
@@ -80,8 +68,7 @@ TEST_F(RelayProgramTest, ReadsTheBinlogWithTheRightsOfItsRoleAndNoOthers) {
     });
   };
 
-  Process process(options({"--source", "binlog"},
-                          {{"ONCEMARK_MYSQL__USER", user}, {"ONCEMARK_MYSQL__PASSWORD_FILE", password.string()}}));
+  Process process(options({"--source", "binlog"}, environment_of(schema_, {"binlog-relay"})));
   EXPECT_TRUE(eventually(30s, [&] { return process.err().find("reading the binlog") != std::string::npos; }));
   pool_.transact([&](mysql::Transaction& tx) { outbox::append(tx, {.topic = topic, .payload = "one"}); });
 
@@ -89,8 +76,49 @@ TEST_F(RelayProgramTest, ReadsTheBinlogWithTheRightsOfItsRoleAndNoOthers) {
   const Ended ended = stop(process);
   EXPECT_EQ(ended.code, 0);
   EXPECT_EQ(ended.err.find("denied"), std::string::npos) << ended.err;
-  std::filesystem::remove(password);
-  session->control("DROP USER '" + user + "'@'%'");
+}
+
+TEST_F(RelayProgramTest, WorksOverTlsAndShowsNoPasswordAnywhere) {
+  std::string properties;
+  for (const auto& [name, value] : Stack::secure_properties()) properties += name + "=" + value + ";";
+  const auto environment =
+      with(environment_of(schema_, {"binlog-relay"}), {{"ONCEMARK_MYSQL__TLS_CA", Stack::authority()},
+                                                       {"ONCEMARK_KAFKA__BROKERS", Stack::secure_brokers()},
+                                                       {"ONCEMARK_KAFKA__PROPERTIES", properties},
+                                                       {"ONCEMARK_KAFKA__PASSWORD_FILE", Stack::kafka_password_file()},
+                                                       {"ONCEMARK_LOG", "debug"}});
+  const std::string topic = "relay-program-" + std::to_string(random_token());
+  kafka::Admin(Stack::brokers()).create({{.name = topic}});
+  std::string seen;
+  const auto see = [&](const std::filesystem::path& file) {
+    std::ostringstream text;
+    text << std::ifstream(file, std::ios::binary).rdbuf();
+    seen += text.str();
+  };
+
+  Process process(options({"--source", "binlog"}, environment));  // its connection to the binlog is another one
+  EXPECT_TRUE(eventually(30s, [&] { return process.err().find("reading the binlog") != std::string::npos; }))
+      << process.err();
+  pool_.transact([&](mysql::Transaction& tx) { outbox::append(tx, {.topic = topic, .payload = "payload-17"}); });
+  EXPECT_TRUE(eventually(30s, [&] {
+    return kafka::Admin(Stack::brokers()).watermarks({topic, 0}).high == 1;
+  })) << process.err();
+  for (const char* what : {"cmdline", "environ"}) see("/proc/" + std::to_string(process.pid()) + "/" + what);
+  EXPECT_THAT(seen, HasSubstr(environment.at("ONCEMARK_MYSQL__PASSWORD_FILE"))) << "this is what ps would show";
+  const Ended ended = stop(process);
+  EXPECT_EQ(ended.code, 0);
+  seen += ended.out + ended.err;
+  const Ended shown = run({program(), "config", "show"}, environment);
+  EXPECT_EQ(shown.code, 0);
+  seen += shown.out + shown.err;
+
+  for (const char* file : {"ONCEMARK_MYSQL__PASSWORD_FILE", "ONCEMARK_KAFKA__PASSWORD_FILE"}) {
+    std::string password;
+    std::getline(std::ifstream(environment.at(file)), password);
+    ASSERT_NE(password, "");
+    EXPECT_EQ(seen.find(password), std::string::npos) << file;
+  }
+  EXPECT_EQ(seen.find("payload-17"), std::string::npos);
 }
 
 TEST_F(RelayProgramTest, WaitsForADatabaseThatIsAway) {
@@ -117,9 +145,11 @@ TEST_F(RelayProgramTest, EndsWithTwoWhenItsSettingsCanNeverWork) {
   };
 
   EXPECT_THAT(refused({{"ONCEMARK_MYSQL__PASSWORD_FILE", "/proc/self/comm"}}), HasSubstr("Access denied"));
-  EXPECT_THAT(refused({{"ONCEMARK_MYSQL__SCHEMA", "om_absent"}}), HasSubstr("Unknown database"));
+  const auto as_anybody = environment_of(schema_, {});
+  EXPECT_THAT(refused(with(as_anybody, {{"ONCEMARK_MYSQL__SCHEMA", "om_absent"}})), HasSubstr("Unknown database"));
   const TempSchema empty(Tables::none);
-  EXPECT_THAT(refused({{"ONCEMARK_MYSQL__SCHEMA", empty.name()}}), HasSubstr("oncemark schema apply"));
+  EXPECT_THAT(refused(with(as_anybody, {{"ONCEMARK_MYSQL__SCHEMA", empty.name()}})),
+              HasSubstr("oncemark schema apply"));
   EXPECT_THAT(refused({{"ONCEMARK_KAFKA__PROPERTIES", "no.such=1"}}), HasSubstr("no.such"));
   EXPECT_THAT(refused({{"ONCEMARK_RELAY__NAME", "not a name"}}), HasSubstr("not a name"));
 }

@@ -16,6 +16,7 @@
 #include "support/kafka_log.hpp"
 #include "support/process.hpp"
 #include "support/temp_schema.hpp"
+#include "support/tool_environment.hpp"
 #include "support/unique_topic.hpp"
 
 namespace oncemark::transactional {
@@ -51,7 +52,11 @@ class HalfCrashTest : public ::testing::TestWithParam<std::string> {
 
   std::unique_ptr<Process> start(std::vector<std::string> words, const std::string& fault = "") {
     words.insert(words.begin(), ONCEMARK_HALF_WORKER);
-    const mysql::PoolOptions options = Stack::mysql();
+    const mysql::PoolOptions options = schema_.options_of("producer", [&](const std::string& user) {
+      auto statements = testing::grants_of({"producer"}, schema_.name(), user);
+      statements.push_back("GRANT INSERT ON " + schema_.name() + ".sale TO '" + user + "'@'%'");
+      return statements;
+    });
     return std::make_unique<Process>(
         Process::Options{.arguments = std::move(words),
                          .environment = {{"ONCEMARK_MYSQL__URL", options.url},

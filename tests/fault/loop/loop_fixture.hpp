@@ -16,6 +16,7 @@
 #include "support/committed.hpp"
 #include "support/eventually.hpp"
 #include "support/temp_schema.hpp"
+#include "support/tool_environment.hpp"
 #include "support/unique_topic.hpp"
 #include "support/worker.hpp"
 
@@ -51,11 +52,24 @@ class LoopTest : public ::testing::Test {
     }
   }
 
+  /// Of a consumer process with its relays: the rights of these roles, and those on its handler's tables.
+  [[nodiscard]] mysql::PoolOptions account() const {
+    return schema_.options_of("worker", [&](const std::string& user) {
+      auto statements = testing::grants_of({"consumer", "relay"}, schema_.name(), user);
+      const std::string to = " TO '" + user + "'@'%'";
+      statements.push_back("GRANT INSERT ON " + schema_.name() + ".effect" + to);
+      statements.push_back("GRANT SELECT, UPDATE ON " + schema_.name() + ".account" + to);
+      return statements;
+    });
+  }
   /// A consumer process; `name` names its log, and `arguments` are those of loop_worker.
   std::unique_ptr<Worker> start(const std::string& name, std::vector<std::string> arguments = {},
                                 const std::string& fault = "") {
     arguments.insert(arguments.begin(), {"room=" + room_.path().string(), "instance=" + name});
+    const mysql::PoolOptions worker = account();
     return std::make_unique<Worker>(Worker::Options{.schema = schema_.name(),
+                                                    .user = worker.user,
+                                                    .password_file = worker.password_file,
                                                     .topic = topic_,
                                                     .group = group_,
                                                     .fault = fault,
