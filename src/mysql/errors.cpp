@@ -35,6 +35,7 @@ constexpr std::array kTable = {
     Entry{0, kMisuse, false, {}},
     Entry{1020, kTransient, false, "another transaction changed the row first; the transaction is tried again"},
     Entry{1021, kUnavailable, false, kMemory},
+    Entry{1026, kUnavailable, false, kMemory},
     Entry{1030, kUnavailable, false, "see the server's error log"},
     Entry{1037, kUnavailable, false, kMemory},
     Entry{1038, kUnavailable, false, kMemory},
