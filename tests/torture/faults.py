@@ -33,9 +33,12 @@ WEIGHTS = {
     "cut": 8, "refuse": 4, "hang": 4, "halfopen": 3, "delay": 4, "throttle": 2, "lose-answer": 6, "lose-request": 4,
     "kill-sessions": 4, "read-only": 3, "lock-table": 3, "lock-rows": 4, "too-many-connections": 2, "stop-mysql": 2, "restart-mysql": 1,
     "stop-kafka": 2, "restart-kafka": 0.5, "unwritable-letters": 1,
-    "flush-redis": 2, "full-redis": 1, "stop-redis": 2, "restart-redis": 1,
+    "stop-broker": 3, "restart-broker": 2, "too-few-replicas": 2,
+    "flush-redis": 2, "full-redis": 1, "evict-redis": 1, "stop-redis": 2, "restart-redis": 1,
     "copies": 4, "replay": 4,
 }
+
+BROKER_FAULTS = {"stop-broker", "restart-broker", "too-few-replicas"}  # take three of them
 
 
 def schedule(seed, seconds, slots, consumers, only=None, aim=""):
@@ -74,6 +77,8 @@ def schedule(seed, seconds, slots, consumers, only=None, aim=""):
                 text = f"{name}:kill@{dice.randint(1, FAIL_POINTS['replay'][name])}"
         elif what == "copies":
             number = dice.randint(50, 1000)
+        elif what in ("stop-broker", "restart-broker"):
+            number = dice.choice((2, 3))
         elif what == "kill-sessions":
             number = dice.randint(1, 10)
         made.append(Fault(round(at, 2), what, target, round(length, 2), number, text))
@@ -114,6 +119,7 @@ class Hands:
         method = getattr(self, fault.what.replace("-", "_"), None) or self.link_fault
         target = {"stop_mysql": "mysql", "restart_mysql": "mysql", "read_only": "mysql", "too_many_connections": "mysql",
                   "stop_kafka": "kafka", "restart_kafka": "kafka", "unwritable_letters": "kafka",
+                  "stop_broker": "kafka", "restart_broker": "kafka", "too_few_replicas": "kafka", "evict_redis": "redis",
                   "stop_redis": "redis", "restart_redis": "redis", "full_redis": "redis"}.get(
                       fault.what.replace("-", "_"), fault.target if fault.target in LINKS else None)
         lock = self.servers.locks.get(target)
@@ -247,6 +253,23 @@ class Hands:
     def restart_kafka(self, _):
         self.restart("kafka")
 
+    def stop_broker(self, fault):
+        """Long enough, often, for its partitions to get other leaders."""
+        self.servers.signal_broker(fault.number, signal.SIGSTOP)
+        time.sleep(2 * fault.seconds)
+        self.servers.signal_broker(fault.number, signal.SIGCONT)
+
+    def restart_broker(self, fault):
+        self.servers.restart_broker(fault.number)
+
+    def too_few_replicas(self, fault):
+        """Of three one is left: nothing is acked, and most partitions have no leader."""
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for node in self.servers.more_brokers:
+                self.servers.signal_broker(node, number)
+            if number == signal.SIGSTOP:
+                time.sleep(3 * fault.seconds)
+
     def unwritable_letters(self, fault):
         topic = self.names.letters(fault.target)
         self.servers.limit_topic(topic, 10)
@@ -286,6 +309,11 @@ class Hands:
         self.redis_command("CONFIG", "SET", "maxmemory", "1mb")
         time.sleep(fault.seconds)
         self.redis_command("CONFIG", "SET", "maxmemory", "0")
+
+    def evict_redis(self, fault):
+        self.redis_command("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+        self.full_redis(fault)
+        self.redis_command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
     def stop_redis(self, fault):
         self.pause("redis", fault.seconds)

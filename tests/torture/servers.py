@@ -15,14 +15,18 @@ LINKS = ("mysql-produce", "mysql-relay", "mysql-consume", "kafka", "redis")
 
 
 class Servers:
-    def __init__(self, stack, proxy, folder, log):
+    def __init__(self, stack, proxy, folder, log, brokers=1):
         self.stack, self.folder, self.log = stack, folder, log
+        self.more_brokers = list(range(2, brokers + 1))
+        self.commands, self.processes = {}, {}  # by node
         self.directory = os.environ["ONCEMARK_STACK_DIR"]
         self.schema = os.environ["ONCEMARK_MYSQL__SCHEMA"]
         self.brokers = os.environ["ONCEMARK_KAFKA__BROKERS"]
         self.locks = {name: threading.Lock() for name in ("mysql", "kafka", "redis", *LINKS)}
         self.ports = {name: self.free_port() for name in (*LINKS, "kafka-listener")}
         self.listen_for_the_proxy()
+        for node in self.more_brokers:
+            self.add_broker(node)
         mysql_port = os.environ["ONCEMARK_MYSQL__URL"].rsplit(":", 1)[1]
         targets = {name: mysql_port for name in LINKS if name.startswith("mysql")}
         targets |= {"kafka": self.ports["kafka-listener"], "redis": os.environ["ONCEMARK_REDIS__URL"].rsplit(":", 1)[1]}
@@ -61,9 +65,55 @@ class Servers:
         text = re.sub(r"(?m)^(listeners=.*)$", rf"\1,PROXIED://127.0.0.1:{self.ports['kafka-listener']}", text)
         text = re.sub(r"(?m)^(advertised\.listeners=.*)$", rf"\1,PROXIED://127.0.0.1:{self.ports['kafka']}", text)
         text = re.sub(r"(?m)^(listener\.security\.protocol\.map=.*)$", r"\1,PROXIED:PLAINTEXT", text)
+        if self.more_brokers:
+            text = re.sub(r"(?m)^(offsets\.topic\.replication\.factor)=1$", rf"\1={1 + len(self.more_brokers)}", text)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         self.restart("kafka")
+
+    # ---- Brokers beside the stack's, which stays the only controller ----
+
+    def add_broker(self, node):
+        """Its clients reach it past the proxy."""
+        with open(f"/proc/{self.pid('kafka')}/cmdline", encoding="utf-8") as file:
+            java = file.read().split("\0")[:-3]  # without the class and its argument
+        with open(os.path.join(self.directory, "kafka.properties"), encoding="utf-8") as file:
+            text = file.read()
+        listeners = f"PLAINTEXT://127.0.0.1:{self.free_port()},PROXIED://127.0.0.1:{self.free_port()}"
+        for name, value in (("process.roles", "broker"), ("node.id", str(node)), ("listeners", listeners),
+                            ("advertised.listeners", listeners), ("log.dirs", os.path.join(self.directory, f"kafka-{node}"))):
+            text = re.sub(rf"(?m)^{re.escape(name)}=.*$", f"{name}={value}", text)
+        properties = os.path.join(self.directory, f"kafka-{node}.properties")
+        with open(properties, "w", encoding="utf-8") as file:
+            file.write(text)
+        with open(os.path.join(self.directory, "cluster.id"), encoding="utf-8") as file:
+            cluster = file.read()
+        subprocess.run([*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties], check=True, capture_output=True)
+        self.commands[node] = [*java, "kafka.Kafka", properties]
+        self.start_broker(node)
+
+    def start_broker(self, node):
+        # As tools/stack knows its servers, so that it ends them, too.
+        environment = dict(os.environ, ONCEMARK_STACK_SERVER=self.directory)
+        with open(os.path.join(self.directory, f"kafka-{node}.log"), "ab") as log:
+            self.processes[node] = subprocess.Popen(self.commands[node], env=environment, stdout=log, stderr=log,
+                                                    stdin=subprocess.DEVNULL)
+
+    def signal_broker(self, node, number):
+        self.processes[node].send_signal(number)
+
+    def restart_broker(self, node):
+        self.processes[node].kill()
+        self.processes[node].wait()
+        self.start_broker(node)
+
+    def wait_for_brokers(self):
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+        for _ in range(120):
+            if len(admin.list_topics(timeout=10).brokers) == 1 + len(self.more_brokers):
+                return
+            time.sleep(0.5)
+        raise RuntimeError("not all brokers came up; see kafka-2.log")
 
     def restart(self, server):
         for tries in range(4):  # on a busy machine a start may take longer than tools/stack waits
@@ -119,7 +169,11 @@ class Servers:
 
     def make_topics(self, names):
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
-        wanted = [confluent_kafka.admin.NewTopic(topic, names.partitions, 1) for topic in names.all_topics()]
+        replicas = 1 + len(self.more_brokers)
+        if replicas > 1:
+            self.wait_for_brokers()
+        config = {"min.insync.replicas": str(max(1, replicas - 1))}
+        wanted = [confluent_kafka.admin.NewTopic(topic, names.partitions, replicas, config=config) for topic in names.all_topics()]
         for made in admin.create_topics(wanted).values():
             made.result(30)
 
@@ -127,11 +181,16 @@ class Servers:
         """The largest record that it takes; none: the broker's default."""
         admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": self.brokers})
         config = {"max.message.bytes": str(size)} if size else {}
+        if self.more_brokers:
+            config["min.insync.replicas"] = str(len(self.more_brokers))  # what is not said is set back
         resource = confluent_kafka.admin.ConfigResource("topic", topic, set_config=config)
         for changed in admin.alter_configs([resource], request_timeout=10).values():
             changed.result(15)
 
     def stop(self):
+        for node in self.more_brokers:
+            self.processes[node].kill()
+            self.processes[node].wait()
         self.proxy.stdin.close()
         self.proxy.wait(10)
 

@@ -14,7 +14,7 @@ import confluent_kafka
 import pymysql
 
 from checker import Check, Histories, Names, Offsets, Topics, story, wait_until
-from faults import WEIGHTS, Hands, describe, schedule
+from faults import BROKER_FAULTS, WEIGHTS, Hands, describe, schedule
 from mutants import MUTANTS
 from servers import LINKS, Servers, Slot
 
@@ -31,13 +31,19 @@ TABLES = (
     "KEY (consumer, id))")
 
 
+def kinds_of(options):
+    """Faults that may happen."""
+    lacking = BROKER_FAULTS if options.brokers == 1 else set()
+    return set(WEIGHTS) - set(options.without) - lacking
+
+
 class Run:
     def __init__(self, options, seed, seconds, mutant, folder):
         self.options, self.seed, self.seconds, self.mutant, self.folder = options, seed, seconds, mutant, folder
         self.begin = time.monotonic()
         self.counts = collections.Counter()
         self.journal = open(os.path.join(folder, "faults.log"), "w", encoding="utf-8")
-        self.servers = Servers(options.stack, options.build + "/tests/torture/torture_proxy", folder, self.log)
+        self.servers = Servers(options.stack, options.build + "/tests/torture/torture_proxy", folder, self.log, options.brokers)
         self.names = Names(f"transfers-{os.getpid()}", PARTITIONS, CONSUMERS)
         self.prepare()
         self.topics = Topics(self.servers.brokers, self.names)
@@ -100,7 +106,7 @@ class Run:
         for slot in self.slots.values():
             slot.start()
         mutant = MUTANTS.get(self.mutant)
-        only = mutant.faults if mutant else set(WEIGHTS) - set(self.options.without)
+        only = mutant.faults if mutant else kinds_of(self.options)
         faults = schedule(self.seed, self.seconds, {name: slot.role for name, slot in self.slots.items()}, CONSUMERS, only,
                           mutant.aim if mutant else "")
         hands = Hands(self.servers, self.slots, self.names, self.topics, self.slot,
@@ -245,6 +251,7 @@ def main():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--rate", type=int, default=600)
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--mutant", choices=sorted(MUTANTS))
     parser.add_argument("--without", action="append", choices=sorted(WEIGHTS), default=[])
     parser.add_argument("--keep")
@@ -253,7 +260,7 @@ def main():
     if options.schedule:
         roles = {name: name.split("-")[0] for name in ("produce-1", "produce-2", "relay-1", "relay-2", "consume-ledger-1",
                                                        "consume-ledger-2", "consume-audit-1", "consume-audit-2")}
-        for fault in schedule(options.seed, options.minutes * 60, roles, CONSUMERS):
+        for fault in schedule(options.seed, options.minutes * 60, roles, CONSUMERS, kinds_of(options)):
             print(f"{fault.at:7.2f} {describe(fault)}")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
