@@ -19,7 +19,8 @@ namespace {
 
 Time parse_time(const char* flag, const std::string& text, Time now) {
   try {
-    return now - config::parse_duration(text, flag);
+    constexpr std::chrono::hours kLongest{24 * 365 * 1'000};  // nothing is so old, and no clock counts much further
+    return now - std::min<std::chrono::milliseconds>(config::parse_duration(text, flag), kLongest);
   } catch (const ConfigError&) {
     // No duration, so a moment.
   }
@@ -279,10 +280,11 @@ double parse_rate(const std::string& text) {
   if (unit.empty() || unit == "/s") seconds = 1;
   if (unit == "/m") seconds = 60;
   if (unit == "/h") seconds = 3'600;
-  if (error != std::errc{} || seconds == 0 || !std::isfinite(number) || number <= 0) {
+  const double rate = seconds > 0 ? number / seconds : 0;  // one that is too small to be told from 0 would be no limit
+  if (error != std::errc{} || !std::isfinite(rate) || rate <= 0) {
     throw UsageError("--rate is \"" + printable(text, 40) + "\"; expected letters per time: 50/s, 600/m or 3600/h");
   }
-  return number / seconds;
+  return rate;
 }
 
 std::string rate_text(double rate) {

@@ -75,9 +75,16 @@ TEST_P(FuzzTarget, KeepsItsPromisesOverItsCorpusAndMutationsOfIt) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(BadInput, FuzzTarget,
-                         ::testing::Values(Target{"headers", headers, 20'000}, Target{"json", json, 20'000},
-                                           Target{"config", config, 2'000}, Target{"foreign", foreign, 20'000}),
+std::vector<Target> targets() {
+  std::vector<Target> all{{"headers", headers, 20'000}, {"json", json, 20'000},     {"config", config, 2'000},
+                          {"foreign", foreign, 20'000}, {"binlog", binlog, 5'000}, {"document", document, 20'000}};
+#ifdef ONCEMARK_HAS_TOOLS
+  all.push_back({"filters", filters, 20'000});
+#endif
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(BadInput, FuzzTarget, ::testing::ValuesIn(targets()),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
