@@ -34,7 +34,7 @@ class CaptureProgramTest : public ::testing::Test {
 
   [[nodiscard]] std::string file() const { return (folder_ / "capture.toml").string(); }
   [[nodiscard]] std::map<std::string, std::string> environment() const {
-    return with(environment_of(schema_), account_);
+    return with(environment_of(schema_, {}), account_);
   }
   [[nodiscard]] Process::Options running() const {
     return {.arguments = {program(), "capture", "run", file(), "--json"}, .environment = environment()};
