@@ -8,8 +8,8 @@
 #include <oncemark/core/error.hpp>
 
 #include "fuzz/targets.hpp"
-#include "oncemark/program.hpp"
-#include "oncemark/selection.hpp"
+#include "program.hpp"
+#include "selection.hpp"
 
 namespace oncemark::fuzz {
 namespace {

@@ -57,7 +57,7 @@ TEST(CommandLine, SuggestsTheVerbAndTheFlagThatWereMeant) {
 
   EXPECT_THAT(run({program("dlq-replay"), "list", "--jsno"}).err, HasSubstr("Did you mean --json?"));
   EXPECT_THAT(run({program(), "xyzzy"}).err,
-              AllOf(HasSubstr("there are config, dlq, "), HasSubstr(", schema, ")));
+              AllOf(HasSubstr(", config, "), HasSubstr(", dlq, "), HasSubstr(", schema, ")));
 }
 
 TEST(CommandLine, WrongUseEndsWithTwoAndNeverWithTheParsersOwnCodes) {
