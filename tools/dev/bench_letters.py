@@ -97,11 +97,13 @@ def main():
     list_s, page = best_of_three(options.program, "list", "--consumer", "shipping")
     is_right = sum(group["letters"] for group in groups) == options.n and len(page) == 50
 
+    print(f"bench: groups {groups_s:.3f} s, list {list_s:.3f} s", file=sys.stderr)
     code, lines, rated_s, _ = run(options.program, "run", "--consumer", "shipping", "--limit", str(at_rate), "--rate",
                                   f"{options.rate}/s", "--confirm", "shipping")
     in_ten = fullest_ten_seconds()
     is_right = is_right and code == 0 and lines[-1]["replayed"] == at_rate
 
+    print(f"bench: {in_ten:,} letters in the fullest 10 s at {options.rate}/s", file=sys.stderr)
     left = min(options.n - at_rate, options.replay or options.n)
     code, lines, all_s, peak = run(options.program, "run", "--consumer", "shipping", "--limit", str(left), "--confirm",
                                    "shipping")

@@ -44,7 +44,9 @@ JqFilter::JqFilter(const std::string& program) : state_(std::make_unique<State>(
   jq_set_error_cb(state_->jq, keep_complaint, &state_->complaint);
   if (jq_compile(state_->jq, program.c_str()) != 0) return;
   jq_teardown(&state_->jq);
-  throw UsageError("--jq is no jq program: " + printable(state_->complaint, 300));
+  // jq's first line says what; what follows quotes the program, and blames the shell.
+  throw UsageError("--jq is no jq program: " +
+                   printable(state_->complaint.substr(0, state_->complaint.find('\n')), 300));
 }
 
 JqFilter::~JqFilter() { jq_teardown(&state_->jq); }

@@ -87,10 +87,43 @@ bool is_too_long(const Lines& before, const Lines& after) {
 
 bool is_text(const Bytes& bytes) { return !bytes.is_null() && to_json(bytes).is_string(); }
 
-/// Laid out with one member a line where it is JSON.
+/// Laid out with one member a line where it is JSON. Each token stays as it is written, so that 1.10 and 1.1 differ.
 std::string laid_out(const Bytes& bytes) {
-  const auto json = parse_payload(bytes.view());
-  return json ? json->dump(2, ' ', false, Json::error_handler_t::replace) : bytes.str();
+  if (!parse_payload(bytes.view())) return bytes.str();
+  std::string text;
+  std::size_t depth = 0;
+  const auto new_line = [&] { text.append(1, '\n').append(2 * depth, ' '); };
+  const std::string_view json = bytes.view();
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (c == '"') {
+      std::size_t end = i + 1;
+      while (json[end] != '"') end += json[end] == '\\' ? 2 : 1;
+      text += json.substr(i, end + 1 - i);
+      i = end;
+    } else if (c == '{' || c == '[') {
+      text += c;
+      const std::size_t next = json.find_first_not_of(" \t\r\n", i + 1);
+      if (json[next] == '}' || json[next] == ']') {
+        text += json[i = next];
+        continue;
+      }
+      ++depth;
+      new_line();
+    } else if (c == '}' || c == ']') {
+      --depth;
+      new_line();
+      text += c;
+    } else if (c == ',') {
+      text += c;
+      new_line();
+    } else if (c == ':') {
+      text += ": ";
+    } else if (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
+      text += c;
+    }
+  }
+  return text;
 }
 
 std::string told(const Bytes& bytes) {
@@ -110,7 +143,7 @@ std::string payload_diff(const Bytes& before, const Bytes& after) {
   }
   std::string old_text = laid_out(before);
   std::string new_text = laid_out(after);
-  if (old_text == new_text) {  // spaces, the notation of a number, or an escape: show it as it is
+  if (old_text == new_text) {  // spaces: show them as they are
     old_text = before.str();
     new_text = after.str();
   }

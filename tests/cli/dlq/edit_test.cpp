@@ -119,6 +119,17 @@ TEST_F(EditTest, ADryRunShowsTheDiffSafeForATerminal) {
   EXPECT_EQ(state(), "dead");
 }
 
+TEST_F(EditTest, TheDiffHidesNoOtherNotationOfANumber) {
+  const auto letter = letter_of(R"({"price":1.10, "empty": [ ], "to":"a\"b","to":"c"})");
+
+  const Ended ended =
+      edit(letter, {"--payload", file(R"({"price":1.1,"empty":[],"to":"a\"b","to":"d"})"), "--dry-run"});
+
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("-   \"price\": 1.10,"), HasSubstr("+   \"price\": 1.1,"),
+                               HasSubstr("    \"empty\": [],"), HasSubstr("    \"to\": \"a\\\"b\","),
+                               HasSubstr("-   \"to\": \"c\""), HasSubstr("+   \"to\": \"d\"")));
+}
+
 TEST_F(EditTest, KilledBeforeTheCommitTheLetterIsAsItWas) {
   const auto letter = letter_of("x");
 
