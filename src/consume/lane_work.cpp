@@ -68,6 +68,24 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
       workers_(options.workers, Worker{.size = GroupSize(options.max_group, GroupSize::kTarget, options.min_group)}),
       flood_(options.breaker, handler.consumer(), metrics, std::move(hold), std::move(let_one_through)) {}
 
+void LaneWork::settle_known(LaneItems& items) {
+  std::vector<LaneItems::iterator> asked;
+  std::vector<const Message*> messages;
+  for (auto item = items.begin(); item != items.end(); ++item) {
+    // In the first window of a partition a message may have been noted by a process that died: its note has to go.
+    if (item->error || item->partition->is_watched.load(std::memory_order_relaxed)) continue;
+    asked.push_back(item);
+    messages.push_back(&item->message);
+  }
+  if (messages.empty()) return;
+  const std::vector<bool> known = handler_.known_done(messages);
+  LaneItems duplicates;
+  for (std::size_t i = 0; i < known.size(); ++i) {
+    if (known[i]) duplicates.splice(duplicates.end(), items, asked[i]);
+  }
+  settle(duplicates, kDuplicate);
+}
+
 LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_token& stop) {
   Worker& worker = workers_[number];
   worker.shown = FloodGuard::Probe::proved_nothing;

@@ -31,6 +31,8 @@ class LaneWork {
            Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
            std::function<void()> on_outage, std::function<void(bool)> hold, std::function<void()> let_one_through);
 
+  /// Settles, of what was just read, those that are known to be done, and takes them out of the list.
+  void settle_known(LaneItems& items);
   /// Returns what goes back to its lane.
   [[nodiscard]] LaneItems run(std::size_t worker, LaneItems items, const std::stop_token& stop);
   /// How many messages the worker should take next.

@@ -19,7 +19,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kPolled = 120;       // heads looked at a time
 constexpr std::size_t kMaxAtOnce = 8;      // heads taken in one transaction
-constexpr std::size_t kBehindHead = 8;     // messages of a sequence in one transaction, after its head
+constexpr std::size_t kFirstGroup = 8;     // messages of a sequence in one transaction, its head included
 constexpr std::size_t kMaxGroup = 32;      // the same, at most
 constexpr milliseconds kGroupTarget{20};   // a transaction that is longer makes the next one smaller
 constexpr milliseconds kRoundTarget{100};  // heads in hand longer than this are too many
@@ -207,7 +207,10 @@ bool ParkedDriver::drive(std::span<const Sequences::Due> heads, const std::stop_
 
 void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
   const SteadyTime begin = steady_clock::now();
-  std::size_t group = 1;
+  // What waits behind the head rides along, unless that would be locked for long, or processes may have died of one of
+  // them: then it shows of which.
+  const bool is_suspect = taken.tries > 1;
+  std::size_t group = is_suspect || !is_quick_ ? 1 : kFirstGroup;
   while (!stop.stop_requested() && !ties_.is_held() && steady_clock::now() - begin < kSlice) {
     Sequences::Drained drained;
     const SteadyTime group_begin = steady_clock::now();
@@ -217,6 +220,7 @@ void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
                                  taken.tries >= kTriesAlone ? Quiet::Company::nobody : Quiet::Company::others);
       drained = sequences_.drain(taken, group);
     }
+    is_quick_ = steady_clock::now() - group_begin <= kGroupTarget;
     if (drained.failure && group > 1) {
       group = 1;
       continue;
@@ -240,9 +244,8 @@ void ParkedDriver::run(Sequences::Taken& taken, const std::stop_token& stop) {
     troubles_.erase(taken.head_key);
     taken.head_key = drained.head_key;
     taken.tries = 1;
-    const auto took = steady_clock::now() - group_begin;
-    // What waits behind the head has not failed yet.
-    group = took <= kGroupTarget ? std::clamp(2 * group, kBehindHead, kMaxGroup) : std::max<std::size_t>(1, group / 2);
+    if (is_suspect) continue;
+    group = is_quick_ ? std::clamp(2 * group, kFirstGroup, kMaxGroup) : std::max<std::size_t>(1, group / 2);
   }
   give_back(taken, milliseconds(0));
 }

@@ -107,6 +107,7 @@ class ParkedDriver final {
   std::vector<Failed> failed_;
   std::vector<Unreturned> unreturned_;
   std::size_t at_once_ = 1;  // heads taken in one transaction
+  bool is_quick_ = false;    // so the last transaction was
   SteadyTime counted_at_{};
   std::uint64_t stopped_ = 0;  // keys, when they were counted last
   int failures_in_a_row_ = 0;

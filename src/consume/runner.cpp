@@ -234,6 +234,7 @@ void Runner::Engine::accept(std::vector<Record> records) {
   for (Record& record : records) {
     if (auto item = accept(std::move(record))) items.push_back(std::move(*item));
   }
+  work_.settle_known(items);
   lanes_->push(std::move(items));
 }
 

@@ -121,6 +121,8 @@ void Dedup::identify(Message& message) const {
   }
 }
 
+std::vector<bool> Dedup::known_done(Group messages) noexcept { return hint_->known_done(messages); }
+
 consume::Outcome Dedup::handle(const Message& message) {
   const Message* const only = &message;
   const Handled handled = handle(Group(&only, 1));

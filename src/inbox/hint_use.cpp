@@ -58,6 +58,14 @@ HintUse::Look HintUse::look(Group group) {
   return looked;
 }
 
+std::vector<bool> HintUse::known_done(Group messages) {
+  if (hint_ == nullptr || !skips() || !hint_->is_in_memory()) return {};
+  Look looked = look(messages);
+  if (!looked.has_hits()) return {};
+  skipped(static_cast<std::size_t>(std::ranges::count(looked.hits, true)));
+  return std::move(looked.hits);
+}
+
 void HintUse::skipped(std::size_t skipped) { add(skipped, skipped); }
 
 void HintUse::settled(const Look& looked, Group group, std::span<const ledger::Claim> claims,

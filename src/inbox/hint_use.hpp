@@ -38,6 +38,9 @@ class HintUse {
   HintUse(SeenHint* hint, const HintOptions& options, std::string consumer, Metrics& metrics);
 
   [[nodiscard]] Look look(Group group);
+  /// Those that are settled by their hits before anybody has to wait for them, and counted as skipped. Empty: none, or
+  /// the hint is not in memory.
+  [[nodiscard]] std::vector<bool> known_done(Group messages);
   /// Whether messages with a hit are settled without a claim.
   [[nodiscard]] bool skips() const noexcept { return options_.trust == Trust::skip; }
 

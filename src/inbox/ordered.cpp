@@ -205,7 +205,7 @@ std::vector<Ordered::Taken> Ordered::take(std::span<const Due> heads) {
   return taken;
 }
 
-void Ordered::run(const std::vector<ledger::ParkedMessage>& messages, mysql::Transaction& tx) const {
+void Ordered::run(std::span<const ledger::ParkedMessage> messages, mysql::Transaction& tx) const {
   std::vector<const Message*> group;
   for (const ledger::ParkedMessage& parked : messages) {
     if (is_left_out(parked.message)) {
@@ -218,8 +218,29 @@ void Ordered::run(const std::vector<ledger::ParkedMessage>& messages, mysql::Tra
   tx.flush();  // before a sequence is locked
 }
 
+/// How many of the messages took effect: all, or those before one that failed, which is the head next time.
+std::size_t Ordered::run_followers(std::span<const ledger::ParkedMessage> messages, mysql::Transaction& tx) const {
+  const auto runs = [&](std::span<const ledger::ParkedMessage> some) {
+    tx.savepoint("oncemark_follower");
+    try {
+      run(some, tx);
+      return true;
+    } catch (...) {
+      if (tx.is_doomed() || summarize_current_exception().is_infrastructure) throw;
+      tx.rollback_to("oncemark_follower");
+      return false;
+    }
+  };
+  if (messages.empty() || runs(messages)) return messages.size();
+  if (messages.size() == 1) return 0;
+  std::size_t done = 0;
+  while (done < messages.size() && runs(messages.subspan(done, 1))) ++done;
+  return done;
+}
+
 Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
   std::vector<ledger::ParkedMessage> messages;
+  bool has_head_run = false;
   try {
     std::optional<std::string> next;
     auto connection = pool_.acquire();
@@ -232,7 +253,10 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
         const auto head = ledger::head_taken_with(unit.tx(), consumer_, taken.order_key, taken.token);
         return {.is_over = !head, .is_locked = head.has_value(), .head_key = head.value_or(std::string())};
       }
-      run(messages, unit.tx());
+      // What failed before may fail again, and must not take with it what waits behind it; what waits may ride along.
+      run(std::span(messages).first(1), unit.tx());
+      has_head_run = true;
+      messages.resize(1 + run_followers(std::span(messages).subspan(1), unit.tx()));
       ONCEMARK_FAIL_POINT("parked.after_handler");
       next = ledger::finish_parked(unit.tx(), consumer_, taken.order_key, messages, taken.token, order().lease);
       unit.commit();
@@ -249,7 +273,7 @@ Ordered::Drained Ordered::drain(const Taken& taken, std::size_t most) {
     messages_.fetch_sub(std::min<std::uint64_t>(counted, messages.size()), std::memory_order_relaxed);
     return {.done = messages.size(), .is_over = !next, .head_key = next.value_or(std::string())};
   } catch (...) {
-    if (messages.size() == 1) {
+    if (messages.size() == 1 || (!messages.empty() && !has_head_run)) {
       return {.is_over = false,
               .head = std::move(messages.front().message),
               .cause = {.failure = std::current_exception()}};

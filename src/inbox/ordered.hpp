@@ -80,7 +80,9 @@ class Ordered final : public consume::Sequences {
   [[nodiscard]] std::vector<Parking> park_all(std::span<const OfKey> keys);
   [[nodiscard]] std::vector<ledger::Claim> park_in(mysql::Transaction& tx, std::span<const OfKey> keys,
                                                    std::uint32_t limit) const;
-  void run(const std::vector<ledger::ParkedMessage>& messages, mysql::Transaction& tx) const;
+  void run(std::span<const ledger::ParkedMessage> messages, mysql::Transaction& tx) const;
+  [[nodiscard]] std::size_t run_followers(std::span<const ledger::ParkedMessage> messages,
+                                          mysql::Transaction& tx) const;
 
   mysql::Pool& pool_;
   const std::string consumer_;

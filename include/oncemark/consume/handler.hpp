@@ -55,6 +55,10 @@ class Handler {
   /// message has no usable key and becomes a letter keyed by its coordinates. MisuseError: nothing says what the key
   /// is; the runner stops.
   virtual void identify(Message& message) const = 0;
+  /// Which of these messages are settled already, as far as the process knows without asking anybody: they are settled
+  /// as duplicates as soon as they are read, and take no place in a group. As many as `messages`, or none at all (nothing
+  /// is known). Called by one thread.
+  [[nodiscard]] virtual std::vector<bool> known_done(std::span<const Message* const>) noexcept { return {}; }
   /// Settles messages, in order. Either results for those that were tried, from the first on: at least one, and none
   /// after a failure that is misuse or infrastructure (a later message of the same key must not overtake). Or, of a
   /// group of several, only the failure of the whole. Does not throw.

@@ -68,9 +68,9 @@ class Sequences {
     bool is_over = true;               // the sequence is empty, or not ours any more
     bool is_locked = false;            // it is ours, but the head's row is locked elsewhere just now: give it back
     std::string head_key = {};         // not over: the next head, still taken
-    std::optional<Message> head = {};  // the head alone was run, and failed of `cause`; its transaction is rolled back
+    std::optional<Message> head = {};  // it failed of `cause`, and nothing else was run; its transaction is rolled back
     Settled cause = {};
-    std::exception_ptr failure = {};  // of a group of several, or of the store: nothing is settled
+    std::exception_ptr failure = {};  // of what follows the head, or of the store: nothing is settled
   };
 
   virtual ~Sequences() = default;
@@ -83,7 +83,8 @@ class Sequences {
   /// Those of them that were taken; the others are somebody else's, or not due any more. They are tried once more each,
   /// whatever becomes of them: only heads that nobody has died of are to be taken together.
   [[nodiscard]] virtual std::vector<Taken> take(std::span<const Due> heads) = 0;
-  /// Runs the first messages of the sequence, at most `most`, in one transaction. Does not throw.
+  /// Runs the first messages of the sequence, at most `most`, in one transaction: the head by itself, then those behind
+  /// it, up to one that fails, which is left as the head. Does not throw.
   [[nodiscard]] virtual Drained drain(const Taken& taken, std::size_t most) = 0;
   /// The head as drain() would run it, without running it; nothing when it is not ours any more.
   [[nodiscard]] virtual std::optional<Message> look_at_head(const Taken& taken) = 0;

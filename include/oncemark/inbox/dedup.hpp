@@ -88,6 +88,7 @@ class Dedup final : public consume::Handler {
   void prepare() override;
   void check_topics(const std::vector<std::string>& topics) const override;
   void identify(Message& message) const override;
+  [[nodiscard]] std::vector<bool> known_done(std::span<const Message* const> messages) noexcept override;
   [[nodiscard]] consume::Handled handle(std::span<const Message* const> group) override;
   [[nodiscard]] bool is_reachable() noexcept override;
   [[nodiscard]] std::vector<std::uint32_t> note(std::span<const Message* const> messages) override;

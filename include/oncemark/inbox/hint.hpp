@@ -47,6 +47,8 @@ class SeenHint {
   /// For each mark whether it is surely done for `consumer`. As many as `marks`, or none at all (nothing is known).
   [[nodiscard]] virtual std::vector<bool> seen(const std::string& consumer,
                                                std::span<const SeenMark> marks) noexcept = 0;
+  /// Whether seen() answers at once, from memory: then it is asked as soon as a message is read.
+  [[nodiscard]] virtual bool is_in_memory() const noexcept { return false; }
   /// These marks are `done`, by transactions that were begun in `epoch` and have been committed.
   virtual void remember(const std::string& consumer, std::uint64_t epoch, std::span<const SeenMark> marks) noexcept = 0;
 };

@@ -42,6 +42,7 @@ class MemoryHint final : public SeenHint {
   [[nodiscard]] std::uint64_t epoch() const noexcept override;
   [[nodiscard]] std::vector<bool> seen(const std::string& consumer, std::span<const SeenMark> marks) noexcept override;
   void remember(const std::string& consumer, std::uint64_t epoch, std::span<const SeenMark> marks) noexcept override;
+  [[nodiscard]] bool is_in_memory() const noexcept override { return true; }
 
  private:
   class Memory;

@@ -45,6 +45,8 @@ class MemoryHint final : public inbox::SeenHint {
       known_[{epoch, consumer, std::string(mark.business_key)}] = mark.payload_hash;
   }
 
+  [[nodiscard]] bool is_in_memory() const noexcept override { return true; }
+
   void lie_about(const std::string& business_key) {
     const std::lock_guard lock(mutex_);
     lies_.emplace(business_key);

@@ -22,6 +22,8 @@ namespace oncemark::consume {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::Contains;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using testing::eventually;
 using ::testing::HasSubstr;
@@ -84,17 +86,18 @@ class FakeSequences final : public Sequences {
       if (locked_ > 0) return {.is_over = false, .is_locked = true, .head_key = waiting_.front()};
       for (std::size_t i = 0; i < std::min(most, waiting_.size()); ++i) group.push_back(waiting_[i]);
     }
+    std::size_t done = 0;
     try {
-      for (const std::string& id : group) work_(id);
+      for (; done < group.size(); ++done) work_(group[done]);
     } catch (...) {
-      if (group.size() > 1) return {.is_over = false, .failure = std::current_exception()};
-      return {.is_over = false, .head = message_with_id(group.front()), .cause = {.failure = std::current_exception()}};
+      if (done == 0) {
+        return {
+            .is_over = false, .head = message_with_id(group.front()), .cause = {.failure = std::current_exception()}};
+      }
     }
     const std::lock_guard lock(mutex_);
-    waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(group.size()));
-    return {.done = group.size(),
-            .is_over = waiting_.empty(),
-            .head_key = waiting_.empty() ? std::string() : waiting_.front()};
+    waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(done));
+    return {.done = done, .is_over = waiting_.empty(), .head_key = waiting_.empty() ? std::string() : waiting_.front()};
   }
   std::optional<Message> look_at_head(const Taken& taken) override { return message_with_id(taken.head_key); }
   bool put_back(const Taken&, std::chrono::milliseconds) override {
@@ -134,6 +137,11 @@ class ManyHeads final : public Sequences {
   void when_run(Work work) { work_ = std::move(work); }
   void wait_behind(const std::string& key, std::uint32_t messages) { depths_[key] = messages + 1; }
   void let_deep_ones_come_again() { comes_again_ = true; }
+  /// How many messages each transaction might have run.
+  [[nodiscard]] std::vector<std::size_t> allowed() const {
+    const std::lock_guard lock(mutex_);
+    return allowed_;
+  }
   [[nodiscard]] std::vector<std::string> order() const {
     const std::lock_guard lock(mutex_);
     return order_;
@@ -179,9 +187,10 @@ class ManyHeads final : public Sequences {
     }
     return taken;
   }
-  Drained drain(const Taken& taken, std::size_t) override {
+  Drained drain(const Taken& taken, std::size_t most) override {
     work_(takes().back().heads);
     const std::lock_guard lock(mutex_);
+    allowed_.push_back(most);
     --in_hand_;
     if (comes_again_ && depths_.contains(taken.order_key)) waiting_[taken.order_key] = 0;
     return {.done = 1};
@@ -203,6 +212,7 @@ class ManyHeads final : public Sequences {
   std::size_t in_hand_ = 0;
   std::vector<Take> takes_;
   std::vector<std::string> order_;
+  std::vector<std::size_t> allowed_;
   std::map<std::string, std::uint32_t> depths_;
   bool comes_again_ = false;
 };
@@ -342,7 +352,18 @@ TEST_F(ParkedDriverTest, RunsAHeadAloneAndThenGrowingGroups) {
   EXPECT_EQ(runner_->counts().done, 10u);
 }
 
-TEST_F(ParkedDriverTest, RunsAGroupThatFailsOneByOneAndRoutesTheHeadThatFailsAlone) {
+TEST_F(ParkedDriverTest, RunsEachAloneWhereProcessesMayHaveDiedOfOne) {
+  sequences_.park({"m0", "m1", "m2"});
+  sequences_.set_tries(2);
+
+  start();
+  ASSERT_TRUE(eventually(10s, [&] { return sequences_.left() == 0; }));
+  stop();
+
+  EXPECT_THAT(sequences_.groups(), ElementsAre(1, 1, 1));
+}
+
+TEST_F(ParkedDriverTest, RoutesTheOneThatFailsAmongThoseBehindAHead) {
   sequences_.park({"m0", "m1", "bad", "m3"});
   sequences_.when_run([](const std::string& id) {
     if (id == "bad") throw std::runtime_error("not yet");
@@ -439,6 +460,24 @@ TEST(ParkedDriver, GivesBackWhatWouldWaitForASlowHandler) {
 
   EXPECT_TRUE(has_slept);
   EXPECT_GE(heads.put_backs(), 2);
+}
+
+TEST(ParkedDriver, LetsWhatWaitsBehindAHeadRideAlongWhereTransactionsAreQuick) {
+  ManyHeads heads(40, 0);
+
+  work_off(heads);
+
+  EXPECT_EQ(heads.allowed().front(), 1u) << "nothing is known yet";
+  EXPECT_THAT(heads.allowed(), Contains(8u));
+}
+
+TEST(ParkedDriver, LocksNothingBehindAHeadWhereHandlersAreSlow) {
+  ManyHeads heads(5, 0);
+  heads.when_run([](std::size_t) { std::this_thread::sleep_for(25ms); });
+
+  work_off(heads);
+
+  EXPECT_THAT(heads.allowed(), Each(1u));
 }
 
 TEST_F(ParkedDriverTest, WorksOffWhatIsLeftWhereNoOrderIsKeptAndThenStopsLooking) {

@@ -67,6 +67,11 @@ class FakeHandler final : public Handler {
     }
     return {.messages = std::move(results)};
   }
+  std::vector<bool> known_done(std::span<const Message* const> messages) noexcept override {
+    std::vector<bool> known;
+    for (const Message* message : messages) known.push_back(message->id.starts_with("known"));
+    return known;
+  }
   bool is_reachable() noexcept override {
     ++probes_;
     return is_reachable_;
@@ -248,6 +253,27 @@ TEST(Runner, KeepsTheOrderOfAKeyAcrossLanes) {
     EXPECT_GT(i, last[i % 3]);
     last[i % 3] = i;
   }
+}
+
+TEST(Runner, SettlesWhatIsKnownToBeDoneAsItReadsItButInItsFirstWindow) {
+  ScriptedSource source;
+  FakeHandler handler;
+  FakeFailures failures;
+  Runner runner(source, handler, failures, quick());
+  Running running(runner);
+  const auto settle = [&](std::int64_t offset) {
+    source.add(record_with_id("known" + std::to_string(offset), {"orders", 0, offset}));
+    return source.wait_for_commit("orders", offset + 1);
+  };
+
+  std::int64_t last = -1;
+  while (runner.counts().duplicates == 0 && last < 1'000) ASSERT_TRUE(settle(++last));
+  running.stop();
+
+  EXPECT_EQ(handler.handled().front(), "known0")
+      << "a process that died may have noted it: it has to be settled in MySQL";
+  EXPECT_EQ(runner.counts().duplicates, 1u);
+  EXPECT_EQ(handler.handled().size(), static_cast<std::size_t>(last));
 }
 
 TEST(Runner, KeepsGroupsLongWhereMessagesFailByThemselves) {

@@ -67,6 +67,47 @@ TEST_F(HintedDedup, SkippingAsksTheStoreNothing) {
   EXPECT_EQ(store_.session().sent().size(), statements);
 }
 
+TEST_F(HintedDedup, KnowsWithoutAskingAnybodyWhatAHintInMemoryCallsDone) {
+  Dedup dedup{store_, options(Trust::skip), effect()};
+  (void)dedup.handle(message_with_id("a"));
+  const auto statements = store_.session().sent().size();
+  const std::vector<Message> read{message_with_id("a"), message_with_id("b"), message_with_id("a", "other contents")};
+
+  EXPECT_THAT(dedup.known_done(pointers_to(read)), ElementsAre(true, false, false));
+  EXPECT_EQ(store_.session().sent().size(), statements);
+}
+
+TEST_F(HintedDedup, KnowsNothingOfRetriesAndUnderVerify) {
+  hint_.lie_about("a");
+  Dedup trusting{store_, options(Trust::skip), effect()};
+  Dedup verifying{store_, options(Trust::verify), effect()};
+  const std::vector<Message> retry{testing::retried_message("a", 1, 2)};
+  const std::vector<Message> first{message_with_id("a")};
+
+  EXPECT_THAT(trusting.known_done(pointers_to(retry)), ::testing::IsEmpty());
+  EXPECT_THAT(verifying.known_done(pointers_to(first)), ::testing::IsEmpty());
+}
+
+/// One that has to be asked over a network.
+class DistantHint final : public SeenHint {
+ public:
+  [[nodiscard]] std::uint64_t epoch() const noexcept override { return 1; }
+  [[nodiscard]] std::vector<bool> seen(const std::string&, std::span<const SeenMark> marks) noexcept override {
+    return std::vector<bool>(marks.size(), true);
+  }
+  void remember(const std::string&, std::uint64_t, std::span<const SeenMark>) noexcept override {}
+};
+
+TEST_F(HintedDedup, LetsNoMessageWaitForADistantHintWhileItIsRead) {
+  DistantHint hint;
+  DedupOptions distant = options(Trust::skip);
+  distant.hint = &hint;
+  Dedup dedup{store_, distant, effect()};
+  const std::vector<Message> read{message_with_id("a")};
+
+  EXPECT_THAT(dedup.known_done(pointers_to(read)), ::testing::IsEmpty());
+}
+
 TEST_F(HintedDedup, ALieLosesNothingUnderVerify) {
   for (const auto* id : {"a", "b"}) hint_.lie_about(id);
   Dedup dedup{store_, options(Trust::verify), effect()};
