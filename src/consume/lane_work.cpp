@@ -22,6 +22,9 @@ constexpr Backoff kAfterLostRace{.initial = milliseconds(2), .factor = 2.0, .cap
 // What a probe has shown holds for so long, so that many failures at once are not as many connections.
 constexpr milliseconds kProbeHolds{200};
 
+// With more, looking copies up costs more than commits do; and when there are none any more, one group is so much longer.
+constexpr double kMostTimes = 4;
+
 // So often a message may be in hand when the process ends.
 constexpr std::uint32_t kCrashLoopAfter = 3;
 
@@ -68,7 +71,16 @@ LaneWork::LaneWork(Handler& handler, FailureSink& failures, std::string group, c
       workers_(options.workers, Worker{.size = GroupSize(options.max_group, GroupSize::kTarget, options.min_group)}),
       flood_(options.breaker, handler.consumer(), metrics, std::move(hold), std::move(let_one_through)) {}
 
-void LaneWork::settle_known(LaneItems& items) {
+/// Duplicates write nothing, so that a group may be the longer the more of it they are.
+std::size_t LaneWork::limit(std::size_t number) const {
+  const Worker& worker = workers_[number];
+  const std::size_t limit = worker.size.limit();
+  if (options_.min_group == options_.max_group) return limit;
+  const double times = std::min(1 / std::max(worker.fresh_share, 0.01), kMostTimes);
+  return static_cast<std::size_t>(static_cast<double>(limit) * times);
+}
+
+std::size_t LaneWork::settle_known(LaneItems& items) {
   std::vector<LaneItems::iterator> asked;
   std::vector<const Message*> messages;
   for (auto item = items.begin(); item != items.end(); ++item) {
@@ -77,13 +89,15 @@ void LaneWork::settle_known(LaneItems& items) {
     asked.push_back(item);
     messages.push_back(&item->message);
   }
-  if (messages.empty()) return;
+  if (messages.empty()) return 0;
   const std::vector<bool> known = handler_.known_done(messages);
   LaneItems duplicates;
   for (std::size_t i = 0; i < known.size(); ++i) {
     if (known[i]) duplicates.splice(duplicates.end(), items, asked[i]);
   }
+  const std::size_t settled = duplicates.size();
   settle(duplicates, kDuplicate);
+  return settled;
 }
 
 LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_token& stop) {
@@ -92,14 +106,27 @@ LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_tok
   const bool is_probe = items.front().is_probe;
   items.front().is_probe = false;
   give_up(items, stop);
+  // What was in hand when a copy of it was read may have been committed meanwhile.
+  const std::size_t known = is_probe || items.size() <= 1 ? 0 : settle_known(items);
   LaneItems left;
-  if (!items.empty()) left = items.front().error ? route_all(std::move(items)) : handle(worker, std::move(items));
+  if (!items.empty())
+    left = items.front().error ? route_all(std::move(items)) : handle(worker, std::move(items), known);
   give_up(left, stop);
   if (is_probe) flood_.probe_ended(worker.shown);
   return left;
 }
 
-LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
+void LaneWork::note_share(Worker& worker, const Handled& handled, std::size_t known) {
+  const auto duplicates = static_cast<std::size_t>(std::ranges::count_if(handled.messages, [](const Settled& settled) {
+    return !settled.failure && settled.outcome == Outcome::duplicate;
+  }));
+  const std::size_t fresh = handled.messages.size() - duplicates;
+  const double share = static_cast<double>(fresh) / static_cast<double>(handled.messages.size() + known);
+  worker.fresh_share = share > worker.fresh_share ? share : (7 * worker.fresh_share + share) / 8;
+}
+
+/// `known` more of what was taken have been settled already.
+LaneItems LaneWork::handle(Worker& worker, LaneItems items, std::size_t known) {
   LaneItems later;
   Handled handled;
   std::exception_ptr failure;        // of the note
@@ -130,6 +157,7 @@ LaneItems LaneWork::handle(Worker& worker, LaneItems items) {
     return left;
   }
   worker.lost_races = 0;
+  note_share(worker, handled, known);
 
   LaneItems done;
   LaneItems duplicates;

@@ -31,12 +31,12 @@ class LaneWork {
            Assignments& assignments, Metrics& metrics, std::function<void(std::exception_ptr)> on_fatal,
            std::function<void()> on_outage, std::function<void(bool)> hold, std::function<void()> let_one_through);
 
-  /// Settles, of what was just read, those that are known to be done, and takes them out of the list.
-  void settle_known(LaneItems& items);
+  /// Settles those that are known to be done, and takes them out of the list. Returns how many.
+  std::size_t settle_known(LaneItems& items);
   /// Returns what goes back to its lane.
   [[nodiscard]] LaneItems run(std::size_t worker, LaneItems items, const std::stop_token& stop);
   /// How many messages the worker should take next.
-  [[nodiscard]] std::size_t limit(std::size_t worker) const { return workers_[worker].size.limit(); }
+  [[nodiscard]] std::size_t limit(std::size_t worker) const;
   [[nodiscard]] bool is_slow(std::uint64_t lane) const { return slow_.contains(lane); }
   /// Leaves them unsettled, and takes back what was noted about them. The list is emptied.
   void abandon(LaneItems& items);
@@ -62,12 +62,14 @@ class LaneWork {
  private:
   struct Worker {
     GroupSize size;
+    double fresh_share = 1;                                       // of the messages taken lately; smoothed
     int lost_races = 0;                                           // groups in a row that lost a lock
     FloodGuard::Probe shown = FloodGuard::Probe::proved_nothing;  // by what it handled last
   };
   enum Ending : std::size_t { kDone, kDuplicate, kRetrying, kParked, kDead, kDiscarded, kSettledElsewhere, kEndings };
 
-  [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items);
+  [[nodiscard]] LaneItems handle(Worker& worker, LaneItems items, std::size_t known);
+  static void note_share(Worker& worker, const Handled& handled, std::size_t known);
   [[nodiscard]] LaneItems note(LaneItems& items);
   void note_alone(LaneItem& suspect);
   void count_for_flood(const LaneItems& done, const LaneItems& failed, std::span<const Settled> failures);

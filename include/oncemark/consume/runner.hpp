@@ -18,7 +18,8 @@ namespace oncemark::consume {
 struct RunnerOptions {
   std::size_t workers = 4;                      // lanes; each holds one database connection while it works · 1 to 256
   std::size_t max_group = 128;                  // messages in one transaction at most; how many follows time and
-                                                // contention (GroupSize) · 1 is a transaction each · 1 to 1,000
+                                                // contention (GroupSize), and where most are duplicates up to four
+                                                // times as many are taken · 1 is a transaction each · 1 to 1,000
   std::size_t min_group = 1;                    // the limit never falls below it; as large as max_group, it is fixed
                                                 // · lost races repeat as large · 1 to max_group
   std::size_t max_in_flight = 10'000;           // records read and not settled; past it partitions pause · ≥ workers

@@ -55,7 +55,8 @@ class FakeHandler final : public Handler {
       const auto begin = std::chrono::steady_clock::now();
       try {
         work_(*message);
-        results.push_back({.took = std::chrono::steady_clock::now() - begin});
+        results.push_back({.outcome = message->id.starts_with("copy") ? Outcome::duplicate : Outcome::done,
+                           .took = std::chrono::steady_clock::now() - begin});
         const std::lock_guard lock(mutex_);
         handled_.push_back(message->id);
       } catch (...) {
@@ -85,6 +86,11 @@ class FakeHandler final : public Handler {
   std::size_t largest_group() const {
     const std::lock_guard lock(mutex_);
     return groups_.empty() ? 0 : std::ranges::max(groups_);
+  }
+
+  std::size_t last_group() const {
+    const std::lock_guard lock(mutex_);
+    return groups_.empty() ? 0 : groups_.back();
   }
 
   std::vector<std::string> handled() const {
@@ -274,6 +280,24 @@ TEST(Runner, SettlesWhatIsKnownToBeDoneAsItReadsItButInItsFirstWindow) {
       << "a process that died may have noted it: it has to be settled in MySQL";
   EXPECT_EQ(runner.counts().duplicates, 1u);
   EXPECT_EQ(handler.handled().size(), static_cast<std::size_t>(last));
+}
+
+TEST(Runner, TakesLongerGroupsWhereMostAreDuplicates) {
+  ScriptedSource source;
+  for (int i = 0; i < 4'000; ++i)
+    source.add(record_with_id((i < 2'000 ? "copy" : "m") + std::to_string(i), {"orders", 0, i}));
+  FakeHandler handler;
+  FakeFailures failures;
+  RunnerOptions options = quick(1);
+  options.max_group = 10;
+  Runner runner(source, handler, failures, options);
+
+  Running running(runner);
+  EXPECT_TRUE(source.wait_for_commit("orders", 4'000));
+  running.stop();
+
+  EXPECT_EQ(handler.largest_group(), 40u);
+  EXPECT_LE(handler.last_group(), 10u) << "there were none any more";
 }
 
 TEST(Runner, KeepsGroupsLongWhereMessagesFailByThemselves) {
