@@ -17,7 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::size_t kPolled = 120;       // heads looked at a time
+constexpr std::size_t kPolled = 600;       // heads looked at a time
 constexpr std::size_t kMaxAtOnce = 8;      // heads taken in one transaction
 constexpr std::size_t kFirstGroup = 8;     // messages of a sequence in one transaction, its head included
 constexpr std::size_t kMaxGroup = 32;      // the same, at most
