@@ -70,6 +70,8 @@ json parse(std::string_view text) {
     return json::parse(text);
   } catch (const json::parse_error& error) {  // its text quotes the input, so only the place is passed on
     refuse("no JSON from byte " + std::to_string(error.byte));
+  } catch (const json::out_of_range&) {
+    refuse("a number in them is out of range");
   }
 }
 
