@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <oncemark/core/faults.hpp>
 #include <oncemark/core/id.hpp>
+
+#include "mysql/in_list.hpp"
 
 namespace oncemark::ledger {
 namespace {
@@ -46,21 +49,38 @@ void bind_rows(std::vector<mysql::Param>& params, std::string_view consumer, std
   }
 }
 
-// The condition that names the records, and what it is bound to. Not by IN over rows of values: MariaDB then reads, and
-// locks, every row of the consumer.
-std::string where(std::string_view consumer, std::span<const Position> records, std::vector<mysql::Param>& params) {
-  std::string sql = " WHERE (";
-  bool is_first = true;
-  for (const Position* record : in_lock_order(records)) {
-    if (!is_first) sql += " OR ";
-    sql += "(consumer = ? AND read_topic = ? AND read_partition = ? AND read_offset = ?)";
-    is_first = false;
-    params.emplace_back(consumer);
-    params.emplace_back(record->topic);
-    params.emplace_back(record->partition);
-    params.emplace_back(record->offset);
+/// Rows of one topic, as what a statement selects them from and what that is bound to.
+struct Rows {
+  std::string from;
+  std::vector<mysql::Param> params;
+};
+
+// Joined record by record: for a list of them MariaDB compares each row with each record (35 µs a row for 128 records, 125
+// for 512, against 11 to 17), and may read, and lock, the rows of others.
+std::vector<Rows> rows_of(std::string_view consumer, std::span<const Position> records) {
+  std::vector<Rows> topics;
+  const std::vector<const Position*> sorted = in_lock_order(records);
+  for (auto first = sorted.begin(); first != sorted.end();) {
+    const std::string& topic = (*first)->topic;
+    const auto end = std::find_if(first, sorted.end(), [&](const Position* record) { return record->topic != topic; });
+    Rows rows{.from = "(SELECT CAST(? AS SIGNED) AS p, CAST(? AS SIGNED) AS o", .params = {}};
+    const auto count = static_cast<std::size_t>(end - first);
+    for (std::size_t n = 0; n < mysql::statement_size(count); ++n) {
+      if (n > 0) rows.from += " UNION ALL SELECT ?, ?";
+      const Position& record = *first[static_cast<std::ptrdiff_t>(std::min(n, count - 1))];
+      rows.params.emplace_back(record.partition);
+      rows.params.emplace_back(record.offset);
+    }
+    rows.from +=
+        ") AS r STRAIGHT_JOIN suspect_message AS s ON s.consumer = ? AND s.read_topic = ? AND s.read_partition = r.p "
+        "AND "
+        "s.read_offset = r.o";
+    rows.params.emplace_back(consumer);
+    rows.params.emplace_back(topic);
+    topics.push_back(std::move(rows));
+    first = end;
   }
-  return sql + ")";
+  return topics;
 }
 
 }  // namespace
@@ -82,13 +102,14 @@ std::vector<std::uint32_t> note_suspects(mysql::Pool& pool, std::string_view con
     tries.assign(records.size(), 1);
     if (tx.execute_with(sql, params) == records.size()) return;
     std::map<Position, std::uint32_t> noted;
-    std::vector<mysql::Param> keys;
-    const std::string condition = where(consumer, records, keys);
-    for (const mysql::Row& row : tx.query_with(
-             "SELECT read_topic, read_partition, read_offset, tries, token FROM suspect_message" + condition, keys)) {
-      const bool is_ours = row.get<std::uint64_t>(4) == token;
-      noted[{row.get<std::string>(0), row.get<std::int32_t>(1), row.get<std::int64_t>(2)}] =
-          is_ours ? row.get<std::uint32_t>(3) : 0;
+    for (const Rows& rows : rows_of(consumer, records)) {
+      for (const mysql::Row& row :
+           tx.query_with("SELECT s.read_topic, s.read_partition, s.read_offset, s.tries, s.token FROM " + rows.from,
+                         rows.params)) {
+        const bool is_ours = row.get<std::uint64_t>(4) == token;
+        noted[{row.get<std::string>(0), row.get<std::int32_t>(1), row.get<std::int64_t>(2)}] =
+            is_ours ? row.get<std::uint32_t>(3) : 0;
+      }
     }
     for (std::size_t i = 0; i < records.size(); ++i) tries[i] = noted.at(records[i]);
   });
@@ -114,19 +135,16 @@ std::uint32_t note_suspect_alone(mysql::Pool& pool, std::string_view consumer, c
 }
 
 void clear_suspects(mysql::Transaction& tx, std::string_view consumer, std::span<const Position> records) {
-  if (records.empty()) return;
-  std::vector<mysql::Param> params;
-  const std::string condition = where(consumer, records, params);
-  tx.execute_with("DELETE FROM suspect_message" + condition, params);
+  for (const Rows& rows : rows_of(consumer, records)) tx.execute_with("DELETE s FROM " + rows.from, rows.params);
 }
 
 void withdraw_suspects(mysql::Pool& pool, std::string_view consumer, std::span<const Position> records) {
   if (records.empty()) return;
-  std::vector<mysql::Param> params;
-  const std::string condition = where(consumer, records, params);
   pool.transact([&](mysql::Transaction& tx) {
-    tx.execute_with("DELETE FROM suspect_message" + condition + " AND tries <= 1", params);
-    tx.execute_with("UPDATE suspect_message SET tries = tries - 1" + condition + " AND tries > 1", params);
+    for (const Rows& rows : rows_of(consumer, records)) {
+      tx.execute_with("DELETE s FROM " + rows.from + " AND s.tries <= 1", rows.params);
+      tx.execute_with("UPDATE " + rows.from + " AND s.tries > 1 SET s.tries = s.tries - 1", rows.params);
+    }
   });
 }
 

@@ -146,6 +146,34 @@ TEST_F(SuspectsTest, LeavesNothingBehindWhenTheFormerOwnerSettlesTheRecordAfterA
   EXPECT_EQ(rows(), 0);
 }
 
+TEST_F(SuspectsTest, ClearingMeetsNoRowButThoseThatItClears) {
+  std::vector<Position> records;
+  for (int i = 0; i < 784; ++i) records.push_back({"orders", i % 4, (i * 17) % 784});
+  (void)note(records);
+  auto connection = pool_.acquire();
+  (void)connection->query("ANALYZE TABLE suspect_message", {});  // now the server knows how few rows there are
+  mysql::UnitOfWork other(*connection);
+  clear_suspects(other.tx(), "shipping", std::span(records).last(1));
+
+  pool_.transact([&](mysql::Transaction& tx) {
+    tx.execute("SET SESSION innodb_lock_wait_timeout = 1");
+    clear_suspects(tx, "shipping", std::span(records).first(512));
+  });
+
+  other.commit();
+  EXPECT_EQ(rows(), 271);
+}
+
+TEST_F(SuspectsTest, ClearsRecordsOfSeveralTopicsTogether) {
+  const std::vector<Position> records{at(1), {"orders", 1, 1}, {"retry.shipping.orders", 0, 1}};
+  (void)note(records);
+  (void)note({at(2)});
+
+  clear(records);
+
+  EXPECT_EQ(rows(), 1);
+}
+
 TEST_F(SuspectsTest, IsNotedAndClearedByManyAtOnce) {
   std::vector<Position> forwards;
   for (int i = 0; i < 40; ++i) forwards.push_back(at(i));
