@@ -48,10 +48,13 @@ mysql_answers() {
 
 # Through standard input, where no process list shows the password; not in the binlog, which so starts empty.
 mysql_accounts() {
+  # Not in the document itself: an interrupt that comes while bash reads a substitution there breaks its trap.
+  local password
+  password=$(cat "$dir/mysql.password")
   mysql_client <<EOF
 SET sql_log_bin = 0;
 CREATE DATABASE oncemark CHARACTER SET utf8mb4;
-CREATE USER oncemark@'%' IDENTIFIED BY '$(cat "$dir/mysql.password")';
+CREATE USER oncemark@'%' IDENTIFIED BY '$password';
 GRANT ALL PRIVILEGES ON *.* TO oncemark@'%' WITH GRANT OPTION;
 $mysql_closes_doors
 FLUSH PRIVILEGES;

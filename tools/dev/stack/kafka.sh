@@ -15,10 +15,11 @@ kafka_prepare() {
 }
 
 kafka_properties() {
-  local port sasl_port controller_port
+  local port sasl_port controller_port password  # not read in the document itself: see mysql_accounts
   port=$(free_port)
   sasl_port=$(free_port)
   controller_port=$(free_port)
+  password=$(cat "$dir/kafka.password")
   echo "$sasl_port" >"$dir/kafka.sasl.port"
   echo "$port" >"$dir/kafka.port"
   (umask 077 && cat >"$dir/kafka.properties") <<EOF
@@ -32,7 +33,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:
 
 # Not SCRAM: librdkafka before 2.6.1 sends a nonce that brokers refuse from Kafka 4.0 on.
 sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_oncemark="$(cat "$dir/kafka.password")";
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_oncemark="$password";
 listener.name.sasl_ssl.ssl.keystore.type=PEM
 listener.name.sasl_ssl.ssl.keystore.location=$dir/tls/server.both.pem
 log.dirs=$dir/kafka

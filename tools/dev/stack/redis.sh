@@ -13,16 +13,18 @@ redis_prepare() {
 }
 
 redis_settings() {
-  local port
+  local port socket password  # not read in the document itself: see mysql_accounts
   port=$(free_port)
+  socket=$(cat "$dir/redis.socket")
+  password=$(cat "$dir/redis.password")
   echo "$port" >"$dir/redis.port"
   (umask 077 && cat >"$dir/redis.conf") <<EOF
 bind 127.0.0.1
 port $port
-unixsocket $(cat "$dir/redis.socket")
+unixsocket $socket
 dir $dir/tmp
 user default off
-user oncemark on >$(cat "$dir/redis.password") ~* &* +@all
+user oncemark on >$password ~* &* +@all
 
 # Only hints lie here: nothing is kept.
 save ""
