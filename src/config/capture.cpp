@@ -2,11 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <fstream>
 #include <limits>
-#include <sstream>
-#include <system_error>
 #include <utility>
 
 #include <toml++/toml.h>
@@ -14,6 +10,8 @@
 #include <oncemark/config/values.hpp>
 #include <oncemark/core/error.hpp>
 #include <oncemark/observe/log.hpp>
+
+#include "config/toml_file.hpp"
 
 namespace oncemark::config {
 namespace {
@@ -25,19 +23,6 @@ using binlog::Change;
 
 constexpr std::array<std::pair<std::string_view, Change>, 3> kChanges{
     {{"insert", Change::insert}, {"update", Change::update}, {"delete", Change::remove}}};
-
-std::string content_of(const fs::path& file) {
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  if (stream && fs::is_directory(file)) errno = EISDIR;  // opening one succeeds
-  std::ostringstream text;
-  if (stream && errno == 0) text << stream.rdbuf();
-  if (errno != 0 || !stream) {
-    throw ConfigError("capture",
-                      "cannot read the capture " + file.string() + ": " + std::generic_category().message(errno));
-  }
-  return std::move(text).str();
-}
 
 /// A table of the file, of which only some keys are known.
 class Section {
@@ -153,15 +138,7 @@ CaptureOptions options_in(const toml::table& root, const std::string& file) {
 }  // namespace
 
 CaptureOptions load_capture(const fs::path& file) {
-  const std::string text = content_of(file);
-  try {
-    return options_in(toml::parse(text, file.string()), file.string());
-  } catch (const toml::parse_error& error) {
-    throw ConfigError("capture", "invalid TOML in " + file.string() + " line " +
-                                     std::to_string(error.source().begin.line) + ", column " +
-                                     std::to_string(error.source().begin.column) + ": " +
-                                     printable(std::string(error.description()), 200));
-  }
+  return options_in(read_toml(file, "capture", "capture"), file.string());
 }
 
 }  // namespace oncemark::config

@@ -1,10 +1,7 @@
 #include <oncemark/config/load.hpp>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 
 #include <toml++/toml.h>
@@ -13,6 +10,7 @@
 #include <oncemark/core/error.hpp>
 
 #include "config/keys.hpp"
+#include "config/toml_file.hpp"
 
 extern char** environ;
 
@@ -37,38 +35,12 @@ class FileReader {
   FileReader(Settings& settings, const fs::path& path) : settings_(settings), path_(path) {}
 
   void read() {
-    const std::string text = content();
+    const toml::table root = read_toml(path_, "--config", "configuration file");
     settings_.file = path_.string();
-    try {
-      const toml::table root = toml::parse(text, path_.string());
-      for (const auto& [section, node] : root) read_section(section, node);
-    } catch (const toml::parse_error& error) {
-      throw ConfigError("--config", "invalid TOML at " + place(error.source()) + ": " + reason(error));
-    }
+    for (const auto& [section, node] : root) read_section(section, node);
   }
 
  private:
-  [[nodiscard]] std::string content() const {
-    errno = 0;
-    std::ifstream stream(path_, std::ios::binary);
-    if (stream && fs::is_directory(path_)) errno = EISDIR;  // opening one succeeds
-    std::ostringstream text;
-    if (stream && errno == 0) text << stream.rdbuf();
-    if (errno != 0 || !stream) {
-      throw ConfigError("--config", "cannot read the configuration file " + path_.string() + ": " +
-                                        std::generic_category().message(errno));
-    }
-    return std::move(text).str();
-  }
-
-  /// What the parser expected. Never what it saw, which may be a part of a secret.
-  static std::string reason(const toml::parse_error& error) {
-    constexpr std::string_view kLead = "Error while parsing ";
-    std::string_view text = error.description();
-    if (text.starts_with(kLead)) text.remove_prefix(kLead.size());
-    return std::string(text.substr(0, text.find(", saw ")));
-  }
-
   [[nodiscard]] std::string place(const toml::source_region& region) const {
     return path_.string() + " line " + std::to_string(region.begin.line) + ", column " +
            std::to_string(region.begin.column);

@@ -109,8 +109,9 @@ LaneItems LaneWork::run(std::size_t number, LaneItems items, const std::stop_tok
   // What was in hand when a copy of it was read may have been committed meanwhile.
   const std::size_t known = is_probe || items.size() <= 1 ? 0 : settle_known(items);
   LaneItems left;
-  if (!items.empty())
+  if (!items.empty()) {
     left = items.front().error ? route_all(std::move(items)) : handle(worker, std::move(items), known);
+  }
   give_up(left, stop);
   if (is_probe) flood_.probe_ended(worker.shown);
   return left;

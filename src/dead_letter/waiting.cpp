@@ -9,6 +9,7 @@
 #include <oncemark/ledger/transitions.hpp>
 #include <oncemark/message/codec.hpp>
 #include <oncemark/message/names.hpp>
+#include <oncemark/mysql/epoch.hpp>
 #include <oncemark/outbox/writer.hpp>
 
 #include "dead_letter/passage.hpp"
@@ -247,7 +248,9 @@ Handled forget(mysql::Transaction& tx, const std::string& consumer, const std::s
   if (!found || (found->state != ledger::State::done && found->state != ledger::State::discarded)) {
     return {.outcome = skipped(found)};
   }
-  tx.execute("DELETE FROM consumed_message WHERE consumer = ? AND message_key = ?", consumer, key);
+  ledger::give_back(tx, consumer, key);
+  // With it, or a hint would still call it done if we died here.
+  mysql::draw_epoch(tx);
   audit(tx, consumer, key, found->life, "dedup-reset", "forgotten", hand);
   ONCEMARK_FAIL_POINT("waiting.before_commit");
   return {.is_done = true, .outcome = "forgotten"};

@@ -72,9 +72,8 @@ std::vector<Rows> rows_of(std::string_view consumer, std::span<const Position> r
       rows.params.emplace_back(record.offset);
     }
     rows.from +=
-        ") AS r STRAIGHT_JOIN suspect_message AS s ON s.consumer = ? AND s.read_topic = ? AND s.read_partition = r.p "
-        "AND "
-        "s.read_offset = r.o";
+        ") AS r STRAIGHT_JOIN suspect_message AS s "
+        "ON s.consumer = ? AND s.read_topic = ? AND s.read_partition = r.p AND s.read_offset = r.o";
     rows.params.emplace_back(consumer);
     rows.params.emplace_back(topic);
     topics.push_back(std::move(rows));

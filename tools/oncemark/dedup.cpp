@@ -3,7 +3,6 @@
 #include <sstream>
 
 #include <oncemark/dead_letter/waiting.hpp>
-#include <oncemark/mysql/epoch.hpp>
 #include <oncemark/observe/log.hpp>
 
 #include "confirm.hpp"
@@ -79,8 +78,6 @@ int reset(const Globals& globals, const ResetFlags& flags) {
     if (handled.is_done) ++done;
     tell(globals, key, handled.outcome);
   }
-  // Also when nothing was there: an earlier run may have been ended between its commit and this.
-  mysql::draw_epoch(*letters.pool);
   if (!globals.json && done > 0) {
     say("Where hints are used (docs/redis.md), send them again after 5 s (epoch_interval).");
   }

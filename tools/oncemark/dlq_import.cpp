@@ -83,12 +83,9 @@ class Lines {
   std::size_t room_ = 0;
 };
 
-Headers without_ours(const Headers& headers) {
-  Headers foreign;
-  for (const Header& header : headers) {
-    if (!header.name.starts_with(names::kPrefix)) foreign.append(header.name, header.value);
-  }
-  return foreign;
+Headers without_ours(Headers headers) {
+  headers.remove_prefixed(names::kPrefix);
+  return headers;
 }
 
 Headers ours(const Headers& headers) {

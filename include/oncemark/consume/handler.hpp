@@ -56,8 +56,8 @@ class Handler {
   /// is; the runner stops.
   virtual void identify(Message& message) const = 0;
   /// Which of these messages are settled already, as far as the process knows without asking anybody: they are settled
-  /// as duplicates as soon as they are read, and take no place in a group. As many as `messages`, or none at all (nothing
-  /// is known). Called by one thread.
+  /// as duplicates before they take a place in a group. As many as `messages`, or none at all (nothing is known). Called
+  /// when they are read, and by workers that take them, at once.
   [[nodiscard]] virtual std::vector<bool> known_done(std::span<const Message* const>) noexcept { return {}; }
   /// Settles messages, in order. Either results for those that were tried, from the first on: at least one, and none
   /// after a failure that is misuse or infrastructure (a later message of the same key must not overtake). Or, of a

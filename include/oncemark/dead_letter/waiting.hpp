@@ -53,7 +53,8 @@ struct Hand {
 /// What became of a message that a person laid a hand on.
 struct Handled {
   bool is_done = false;
-  std::string outcome = {};  // for the audit: "hastened", "discarded", "dead", "forgotten", or "skipped:" and what it is by now
+  std::string outcome = {};  // for the audit: "hastened", "discarded", "dead", "forgotten", or "skipped:" and what it
+                             // is by now
 };
 
 /// Makes the next attempt due in `delay` from now, if that is sooner than it is.
@@ -92,7 +93,8 @@ enum class CancelAs { discarded, dead };
 /// Forgets that a message is done or discarded: the next record of it takes effect as if it were the first.
 ///
 /// Shape:   the state row is removed, with an audit row ("dedup-reset"). What is retrying, parked or dead stays: there
-///          are replays for it. Hints outside MySQL know nothing of it: draw a new epoch after the commit.
+///          are replays for it. A new epoch is drawn, so that hints do not call it done for longer than their
+///          epoch_interval.
 /// Threads: the thread that owns `tx`. Locks the state row first.
 /// Errors:  MisuseError for a consumer that can be none; MysqlError.
 /// Crash:   all or nothing with `tx`.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <oncemark/mysql/pool.hpp>
+#include <oncemark/mysql/transaction.hpp>
 
 namespace oncemark::mysql {
 
@@ -18,5 +19,10 @@ namespace oncemark::mysql {
 ///
 /// Crash:   one COMMIT: the old one or the new one.
 std::uint64_t draw_epoch(const Pool& pool);
+/// The same as a part of what makes the remembered void.
+///
+/// Threads: the thread that owns `tx`.
+/// Crash:   all or nothing with `tx`.
+std::uint64_t draw_epoch(Transaction& tx);
 
 }  // namespace oncemark::mysql

@@ -100,7 +100,8 @@ TEST_F(ManualTest, EveryExampleOfAHelpTextIsUnderstood) {
   EXPECT_EQ(shell("dlq-replay export > letters.jsonl && cp letters.jsonl fixed.jsonl").code, 0);
 
   for (const std::string& example : examples) {
-    const bool is_left_out = example.find("/etc/") != std::string::npos || example.find("man ./") != std::string::npos ||
+    const bool is_left_out = example.find("/etc/") != std::string::npos ||
+                             example.find("man ./") != std::string::npos ||
                              (example.starts_with("jq ") && !fs::exists("/usr/bin/jq"));
     if (is_left_out) continue;
     std::string line = example.substr(0, example.find(" | jq"));

@@ -214,5 +214,20 @@ TEST_F(RetryTest, AResetMakesAMessageTakeEffectOnceMore) {
   EXPECT_EQ(deliver("o-1"), consume::Outcome::done);
 }
 
+TEST_F(RetryTest, AResetThatDiesHalfWayLeavesNoHintThatCallsDoneWhatItForgot) {
+  ASSERT_EQ(deliver("o-1"), consume::Outcome::done);
+  ASSERT_EQ(deliver("o-2"), consume::Outcome::done);
+  const std::uint64_t epoch = count("SELECT epoch FROM oncemark_schema LIMIT 1");
+
+  EXPECT_EQ(om({"dedup", "reset", "o-1", "o-2", "--consumer", "shipping", "--confirm=shipping"},
+               {{"ONCEMARK_FAULT", "waiting.before_commit:kill@2"}})
+                .code,
+            137);
+
+  EXPECT_EQ(count("SELECT COUNT(*) FROM consumed_message WHERE message_key = 'o-1'"), 0u);
+  EXPECT_NE(count("SELECT epoch FROM oncemark_schema LIMIT 1"), epoch);
+  EXPECT_EQ(deliver("o-2"), consume::Outcome::duplicate);
+}
+
 }  // namespace
 }  // namespace oncemark::testing

@@ -76,7 +76,7 @@ TEST_P(FuzzTarget, KeepsItsPromisesOverItsCorpusAndMutationsOfIt) {
 }
 
 std::vector<Target> targets() {
-  std::vector<Target> all{{"headers", headers, 20'000}, {"json", json, 20'000},     {"config", config, 2'000},
+  std::vector<Target> all{{"headers", headers, 20'000}, {"json", json, 20'000},    {"config", config, 2'000},
                           {"foreign", foreign, 20'000}, {"binlog", binlog, 5'000}, {"document", document, 20'000}};
 #ifdef ONCEMARK_HAS_TOOLS
   all.push_back({"filters", filters, 20'000});
