@@ -91,6 +91,27 @@ INSTANTIATE_TEST_SUITE_P(OfSequences, OrderedCrashPoints, ::testing::ValuesIn(or
   return name;
 });
 
+TEST_F(LoopTest, DyingWithFollowersInTheTransactionOfTheirHeadLeavesThemAllParked) {
+  constexpr int kOfKey = 13;
+  std::vector<std::pair<std::string, std::string>> messages{{"flaky-0", "key-0"}};
+  for (int i = 1; i < kOfKey; ++i) messages.emplace_back("plain-" + std::to_string(i), "key-0");
+  send(messages);
+  const std::vector<std::string> ordered{"order=by_key", "on_dead=stop_key", "lease=1000", "delay=400"};
+  // The first transaction of a driver is its head's alone; in the second one eight messages have been run.
+  auto worker = start("victim", ordered, "parked.after_handler:kill@2");
+  ASSERT_TRUE(worker->dies_by_kill(30s));
+  EXPECT_EQ(effects(), 1);
+  EXPECT_EQ(count("SELECT COUNT(*) FROM parked_message"), kOfKey - 1);
+
+  worker = start("victim", ordered);
+
+  ASSERT_TRUE(eventually(30s, [&] { return effects() == kOfKey; }));
+  expect_each_effect_once(kOfKey);
+  expect_order_per_key();
+  ASSERT_TRUE(eventually(10s, [&] { return count("SELECT COUNT(*) FROM parked_key") == 0; }));
+  EXPECT_EQ(worker->stop(), 0);
+}
+
 TEST_F(LoopTest, DeadMessagesLetTheirKeysGoOnInOrderWhenToldSo) {
   send({{"poison-0", "key-0"},
         {"plain-1", "key-0"},
